@@ -6,8 +6,6 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -66,21 +64,13 @@ _EVENT = (
 _LONG = 120  # characters of a text, such as a mask, that is kept as a sum
 
 
-@dataclass
-class Opened:
-    """A page of a process, the names of its components by their number, and the store
-    of its sessions."""
-
-    page: gr.Blocks
-    names: dict[int, str]
-    visits: SessionStore
-
-
 class PageEvents:
     """A page that is open.
 
     Args:
-        begin: Builds the page, as a process does.
+        page: As it is built.
+        names: What its components are called, by number.
+        visits: The store of its sessions.
         root: The folder of all that it keeps.
 
     Attributes:
@@ -91,7 +81,12 @@ class PageEvents:
         answered: What the last call of a program was answered.
     """
 
-    def __init__(self, begin: Callable[[], Opened], root: Path) -> None:
+    def __init__(
+        self, page: gr.Blocks, names: dict[int, str], visits: SessionStore, root: Path
+    ) -> None:
+        self._page = page
+        self._names = names
+        self._visits = visits
         self.root = root
         headers = {"x-regrain-page": PAGE}
         client = SimpleNamespace(host="127.0.0.1")
@@ -103,23 +98,21 @@ class PageEvents:
         self._before: dict[str, object] = {}
         self._failed: list[str] = []
         self._changed: list[str] = []
-        self._begin = begin
         self._open()
 
     def _open(self) -> None:
-        self._opened = self._begin()
-        self._page, self._names = self._opened.page, self._opened.names
         self._state = SessionState(self._page)
         self.values: dict[str, Any] = {}
         for number, name in self._names.items():
             self.values[name] = _json(getattr(self._page.blocks[number], "value", None))
 
     def restart(self) -> None:
-        """Lose the process; another shows the page what it was, with all its masks.
-        Noted is what differs from before."""
-        visits = self._opened.visits
-        for page, session in visits.sessions():
-            visits.projects.keep(page, session)
+        """Lose what the process knows of pages, and their files; the page shows again
+        what it was, with all its masks. Noted is what differs from before."""
+        for page, session in self._visits.sessions():
+            self._visits.projects.keep(page, session)
+            self._visits.media.forget(page)
+        self._visits._pages.clear()
         self._open()
         self._fire("load", None, {})
         self._fire("offer", "head", {"page": PAGE})

@@ -25,7 +25,7 @@ import pytest
 from fake_app import write_examples
 from made_clips import moving, write_clip
 from made_pictures import write_picture
-from page_events import Opened, PageEvents, settled
+from page_events import PageEvents, settled
 from records import recorded
 
 from regrain.editing.models.adapters import save_adapter
@@ -61,24 +61,18 @@ def page(tmp_path) -> Iterator[PageEvents]:
 
     def lay_out(*given):
         laid_out.append(real(*given))
-        return laid_out[-1]
+        return laid_out[0]
 
     def store(*given, **how):
         stores.append(SessionStore(*given, **how))
-        return stores[-1]
-
-    def begin() -> Opened:
-        media = Media(tmp_path / f"media{len(stores)}")
-        examples = load_examples(tmp_path / "examples", media.examples)
-        made = building.build(tools, examples, media, model, tmp_path / "projects")
-        names = {part._id: name for name, part in vars(laid_out[-1]).items()}
-        return Opened(made, names, stores[-1])
+        return stores[0]
 
     real = building.lay_out
     model = tmp_path / "model"
     model.mkdir()
     (model / "words.json").write_text(json.dumps(fake_app.WORDS))
-    write_examples(tmp_path / "examples")
+    media = Media(tmp_path / "media")
+    examples = load_examples(write_examples(tmp_path / "examples"), media.examples)
     tools = Tools(
         fake_app.edit,
         fake_app.segment,
@@ -99,7 +93,9 @@ def page(tmp_path) -> Iterator[PageEvents]:
         mock.patch.object(Projects, "_keep_all"),
         mock.patch.dict(os.environ, environment),
     ):
-        yield PageEvents(begin, tmp_path)
+        made = building.build(tools, examples, media, model, tmp_path / "projects")
+        names = {part._id: name for name, part in vars(laid_out[0]).items()}
+        yield PageEvents(made, names, stores[0], tmp_path)
 
 
 def about(page: PageEvents) -> dict[str, object]:
