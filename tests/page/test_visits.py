@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import PHONE
+from browser import PHONE, _opening
 from canvas import film, noise, write_film
 from fake_app import tuned_model
 from page_steps import Steps, read_visits
@@ -67,14 +67,29 @@ FILES = {
     "my <b>film.mp4": lambda path: write_film(path, noise(60)),
     "long.mp4": lambda path: write_film(path, np.full((150, 96, 128, 3), 100, "u1")),
 }
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser, _contexts, server):
+    """A page that the visits of a file share."""
+    with _opening(_contexts) as open_page:
+        yield open_page(server)
+
+
 VISITS = [*read_visits(Path(__file__).with_name("visits"))]
 
 
 @pytest.mark.full(but=QUICK)
 @pytest.mark.parametrize(
-    ("look", "steps"),
-    [pytest.param(look, steps, id=title) for title, look, steps in VISITS],
+    ("shared_page", "look", "steps"),
+    [
+        pytest.param(title.partition(":")[0], look, steps, id=title)
+        for title, look, steps in VISITS
+    ],
+    indirect=["shared_page"],
+    scope="module",
 )
+@pytest.mark.usefixtures("shared_page")
 def test_visit(look, steps, open_page, request, tmp_path):
     is_real = look.startswith("real ")
     server = request.getfixturevalue("real_server" if is_real else "server")
