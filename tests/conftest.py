@@ -175,6 +175,12 @@ def pair_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def coarse_folder(tmp_path_factory) -> Path:
+    """A narrow Wan 2.2 of 5 billion weights."""
+    return write_wan(tmp_path_factory.mktemp("models") / "coarse", coarse=True)
+
+
+@pytest.fixture(scope="session")
 def vace_folder(tmp_path_factory) -> Path:
     """A narrow VACE."""
     return write_wan(tmp_path_factory.mktemp("models") / "vace", vace=True)

@@ -107,6 +107,9 @@ def test_a_weight_of_0_is_the_model(tiny, net_folder):
 
 
 OTHERS = {
+    "global_pool_conditions": {"global_pool_conditions": True},
+    "conditioning_channels": {"conditioning_channels": 4},
+    "class_embed_type": {"class_embed_type": "timestep"},
     "does not fit .*ion_dim is 1024, the model's is 32": {"cross_attention_dim": 1024},
     "_per_block is 1, the model's is 2": {"layers_per_block": 1},
     "in pixels is 4, the model's is 8": {

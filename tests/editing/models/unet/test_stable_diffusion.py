@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from damaged_models import config, lacking, refusal, refusal_of_copy
+from damaged_models import refusal
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub import errors
 from json_files import read_json
@@ -309,31 +309,6 @@ def test_pickles_are_refused_before_they_are_looked_for(tmp_path, name):
     )
     (tmp_path / name).write_bytes(b"\x80\x04.")
     assert "is a pickle" in refusal(tmp_path / name)
-
-
-UNET, VAE = (f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae"))
-
-
-SCHEDULE = "scheduler/scheduler_config.json"
-
-
-DAMAGES = {
-    "vae/ has no .safetensors weights, only pickles": lambda f: (f / VAE).rename(
-        f / "vae" / "weights.bin"
-    ),
-    "has no unet/config.json": lambda f: (f / "unet" / "config.json").unlink(),
-    "has no folder text_encoder/": lambda f: shutil.rmtree(f / "text_encoder"),
-    "unet/ lacks 1 weights, such as conv_out.weight": lacking(UNET, "conv_out.weight"),
-    "is damaged or not a .safetensors file": lambda f: (f / UNET).write_bytes(
-        b"not a safetensors file"
-    ),
-    "unknown beta_schedule 'sigmoid'": config(SCHEDULE, beta_schedule="sigmoid"),
-}
-
-
-@pytest.mark.parametrize("message", DAMAGES)
-def test_damaged_folders_are_refused(tmp_path, small_folder, message):
-    assert message in refusal_of_copy(small_folder, tmp_path / "m", DAMAGES[message])
 
 
 @pytest.mark.parametrize(
