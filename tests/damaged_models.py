@@ -1,6 +1,7 @@
 """Damages to folders of models, and the line with which a damaged one is refused."""
 
 import shutil
+from fnmatch import fnmatch
 
 import pytest
 import torch
@@ -44,6 +45,22 @@ def damage(folder, changes):
         else:
             path.parent.mkdir(exist_ok=True)
             path.write_text(change)
+
+
+def tensor(said):
+    """A tensor by its sizes, and what it is full of or its type: "32 nan", "2 2 int8"."""
+    sizes = [int(word) for word in said.split() if word.isdigit()]
+    (kind,) = [word for word in said.split() if not word.isdigit()] or ["float32"]
+    if kind in ("nan", "inf"):
+        return torch.full(sizes, float(kind))
+    return torch.zeros(sizes, dtype=getattr(torch, kind))
+
+
+def reweighted(weights, more=None, less=""):
+    """Weights with others by what `tensor` takes, and without those whose names match a
+    pattern."""
+    kept = {name: x for name, x in weights.items() if not fnmatch(name, less)}
+    return kept | {name: tensor(said) for name, said in (more or {}).items()}
 
 
 def spoil(file):

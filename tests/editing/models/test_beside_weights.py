@@ -2,9 +2,12 @@
 nothing, and what nobody knows."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from damaged_models import reweighted
+from json_files import read_json
 from made_models import loaded, write_control_net, write_sdxl, write_wan
 from made_motion import write_adapter
 from made_pictures import write_encoder, write_reader
@@ -206,29 +209,15 @@ def test_a_motion_adapter_of_8_bits_is_read(small, tmp_path):
 
 
 WEIGHT = torch.ones(64, 64).to(EIGHT)
-REFUSED = {
-    "blocks": {"a.scale_weight": torch.ones(2, 2)},
-    "columns": {"a.weight_scale": torch.ones(1, 64)},
-    "rows of another": {
-        "b.weight_scale": torch.ones(64),
-        "b.weight": torch.ones(1, 64).to(EIGHT),
-    },
-    "exponents": {"a.weight_scale": torch.ones(64, dtype=torch.uint8)},
-    "another word": {"a.weight_scale_inv": torch.ones(1)},
-    "of nothing": {"c.weight_scale": torch.ones(1)},
-    "twice": {"a.scale_weight": torch.ones(1), "a.weight_scale": torch.ones(1)},
-    "of an input, without a scale": {"a.input_scale": torch.ones(1)},
-    "of an input, by channels": {
-        "a.scale_input": torch.ones(64),
-        "a.weight_scale": torch.ones(1),
-    },
-}
+REFUSED = read_json(Path(__file__).with_name("scales_refused.json"))
+"""By their kind, what stands beside a matrix, "a.weight"."""
 
 
 @pytest.mark.parametrize("form", REFUSED)
 def test_other_scales_are_refused_by_their_names(form, tmp_path):
     marks = REFUSED[form]
-    save_file({"a.weight": WEIGHT} | marks, file := tmp_path / "a.safetensors")
+    weights = reweighted({"a.weight": WEIGHT}, marks)
+    save_file(weights, file := tmp_path / "a.safetensors")
     said = f"has '{[*marks][0]}', which "
     model = torch.nn.Module()
     model.a, model.b = torch.nn.Linear(64, 64), torch.nn.Linear(64, 1)
