@@ -26,12 +26,14 @@ def rewrite(path, **changes):
 
 def damage(folder, changes):
     """Damage a folder of a model: by the names of files and folders, other values in a
-    configuration, "+" or "-" and the name of a weight more or less, another text, or
-    None for what is not there."""
+    configuration, "+" or "-" and the name of a weight more or less, "nan" for
+    weights of which one is no number, another text, or None for what is not there."""
     for name, change in changes.items():
         path = folder / name
         if change is None:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        elif change == "nan":
+            spoil(path)
         elif isinstance(change, dict):
             write_json(path, (read_json(path) if path.exists() else {}) | change)
         elif change[:2] in ("+ ", "- "):
