@@ -37,17 +37,6 @@ def test_written_video_has_the_size_rate_and_length_it_was_given(tmp_path, size)
     assert off(open_clip(tmp_path / "a.mp4").read(0, 5), frames).mean() < 3
 
 
-@pytest.mark.parametrize(
-    ("pixel", "size"), [((4, 3), (85, 48)), ((1, 2), (64, 96)), ((1, 1), (64, 48))]
-)
-def test_pixels_that_are_not_square_become_so(tmp_path, pixel, size):
-    frames = moving(3)
-    how = {"crf": "4", "aspect": Fraction(*pixel)}
-    clip = open_clip(write_clip(tmp_path / "wide.mp4", frames, **how))
-    assert clip.size == size
-    assert off(clip.read(0, 3), resize(frames, size)).mean() < 8
-
-
 def test_same_frames_same_bytes_with_index_first_and_note(tmp_path):
     source = write_clip(tmp_path / "s.mp4", moving(20), fps=10, tone_at=1)
     sound = open_clip(source).audio
@@ -190,26 +179,6 @@ def test_a_clip_is_turned_and_mirrored_as_its_file_says(matrix, tmp_path):
     expected = turned(stored[1], *matrix)
     assert clip.size == expected.shape[1::-1]
     assert off(clip.read(1, 2)[0], expected).mean() < 8
-
-
-@pytest.mark.parametrize("name", ["a.apng", "a.y4m", "a.nut", "a.ivf"])
-def test_files_of_research_and_of_the_web_are_clips(name, tmp_path):
-    how = {
-        "a.apng": {"codec": "apng", "pixels": "rgb24"},
-        "a.y4m": {"codec": "wrapped_avframe"},
-        "a.ivf": {"codec": "libvpx-vp9"},
-    }
-    frames = moving(3)
-    clip = open_clip(write_clip(tmp_path / name, frames, **how.get(name, {})))
-    assert (len(clip), clip.size, clip.fps) == (3, (64, 48), 25)
-    assert off(clip.read(2, 3)[0], frames[2]).mean() < 12
-
-
-@pytest.mark.parametrize(("transfer", "is_hdr"), [(16, 1), (18, 1), (1, 0), (14, 0)])
-def test_hdr_is_said(transfer, is_hdr, tmp_path):
-    tags = ColorTags(9, 1, 9, transfer)
-    clip = open_clip(write_clip(tmp_path / "a.mp4", moving(2), tags=tags))
-    assert ("is HDR" in " ".join(clip.warnings)) == is_hdr
 
 
 def test_an_image_on_its_side_is_turned(tmp_path):
