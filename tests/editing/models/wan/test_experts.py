@@ -2,12 +2,14 @@
 and LoRA files."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from damaged_models import damage
 from diffusers import WanTransformer3DModel
 from double_library import FromText, double, drawn, drawn_by_library, pipeline_of
+from json_files import read_json
 from made_models import load_double, loaded, randn, seeded, write_wan
 from safetensors.torch import save_file
 
@@ -114,52 +116,18 @@ def test_a_lora_goes_to_the_expert_that_it_is_named_for(pairs, pair_folder, tmp_
         assert f"changes the expert for {noise} noise alone, as its name says." in note
 
 
-FIRST, SECOND = EXPERTS
+FIRST, _ = EXPERTS
 
 
-@pytest.mark.parametrize(
-    ("file", "beside", "parts", "said"),
-    [
-        ("a/HighNoise.safetensors@0.5", "", [FIRST], "for high noise alone"),
-        ("low_noise/pytorch_lora_weights.safetensors", "", [SECOND], "for low noise"),
-        ("T2V_HIGH_fp16", "b/T2V_low_fp16@0.5", [FIRST], "for high noise alone"),
-        # one word of a name proves nothing
-        ("T2V_HIGH_fp16", "T2V_low_fp8", [FIRST, SECOND], "says high, which alone"),
-        (
-            "owner/wan2.2-low",
-            "",
-            [FIRST, SECOND],
-            "says low, which alone changes nothing",
-        ),
-        ("high_detail", "", [FIRST, SECOND], "says high, which alone changes nothing"),
-        ("highlands", "", [FIRST, SECOND], ""),
-        ("high/ink.safetensors", "", [FIRST, SECOND], "says high, which alone"),
-        (
-            "HIGH/ink.safetensors",
-            "LOW/ink.safetensors",
-            [FIRST],
-            "for high noise alone",
-        ),
-        (
-            "b/low/ink.safetensors",
-            "c/high/ink.safetensors@2",
-            [SECOND],
-            "for low noise",
-        ),
-        ("high_noise/low_noise.safetensors", "", [SECOND], "for low noise alone"),
-        ("LOW/a/ink.safetensors", "HIGH/a/ink.safetensors", [SECOND], "for low noise"),
-        (
-            "HIGH/low.safetensors",
-            "LOW/ink.safetensors",
-            [FIRST, SECOND],
-            "says low, which",
-        ),
-        ("high-and-low", "", [FIRST, SECOND], ""),
-    ],
-)
-def test_two_words_or_a_pair_say_which_expert_a_file_is_for(file, beside, parts, said):
+NAMES = read_json(Path(__file__).with_name("expert_names.json"))
+"""A file, another beside it, the noise of the experts that it is for, what is said."""
+
+
+@pytest.mark.parametrize(("file", "beside", "noise", "said"), NAMES)
+def test_two_words_or_a_pair_say_which_expert_a_file_is_for(file, beside, noise, said):
     loras = [file, beside] if beside else [file]
-    assert [part for part in EXPERTS if file in loras_of(part, loras, EXPERTS)] == parts
+    is_for = [file in loras_of(part, loras, EXPERTS) for part in EXPERTS]
+    assert is_for == [level in noise for level in ("high", "low")]
     notes = notes_on(loras, EXPERTS)
     assert (said in notes[0]) if said else not notes
     assert notes_on(loras, [FIRST]) == []
