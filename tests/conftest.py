@@ -199,6 +199,19 @@ def vace_double(vace_folder):
 
 
 @pytest.fixture
+def watched(monkeypatch):
+    """Notes from now on what a function is called with: by position, and by name."""
+
+    def watch(owner, name):
+        seen, inner = [], getattr(owner, name)
+        noted = lambda *given, **how: seen.append((given, how)) or inner(*given, **how)  # noqa: E731
+        monkeypatch.setattr(owner, name, noted)
+        return seen
+
+    return watch
+
+
+@pytest.fixture
 def fitting(method, request):
     """The smallest model that a method, by which a test is parametrized, edits with."""
     return request.getfixturevalue(smallest_model(method))

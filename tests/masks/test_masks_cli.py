@@ -70,15 +70,6 @@ def check_discs(folder):
         assert are_near(labels == 2, disc(70 - t))
 
 
-def watched(monkeypatch, name):
-    """What a function of `following` is called with from now on: by position, and by
-    name."""
-    seen, inner = [], getattr(following, name)
-    watch = lambda *given, **how: seen.append((given, how)) or inner(*given, **how)  # noqa: E731
-    monkeypatch.setattr(following, name, watch)
-    return seen
-
-
 def test_one_mask_at_a_frame_is_tracked_like_clicks(clip, tmp_path, make):
     Image.fromarray(disc(25 + 2)).save(tmp_path / "one.png")
     masks = ("--masks", tmp_path / "one.png", "--at", 2)
@@ -86,8 +77,10 @@ def test_one_mask_at_a_frame_is_tracked_like_clicks(clip, tmp_path, make):
 
 
 @pytest.mark.parametrize("drawn", [True, False])
-def test_drawn_clips_ask_sam_and_real_ones_cuts(clip, make, capsys, monkeypatch, drawn):
-    asked, followed = watched(monkeypatch, "segment"), watched(monkeypatch, "propagate")
+def test_drawn_clips_ask_sam_and_real_ones_cuts(
+    clip, make, capsys, monkeypatch, watched, drawn
+):
+    asked, followed = watched(following, "segment"), watched(following, "propagate")
     if drawn:
         # as if the clip said that it was
         monkeypatch.setattr("regrain.masks.__main__.DRAWN", "")
@@ -135,10 +128,10 @@ def test_a_video_has_a_colour_for_each_label(tmp_path, make):
 
 
 def test_a_correction_tracks_again_up_to_the_next_right_frame(
-    clip, tmp_path, make, monkeypatch
+    clip, tmp_path, make, watched
 ):
     before = labels_in(make("track", clip, *CLICK, "--click", "2:0,70,32"))
-    seen = watched(monkeypatch, "propagate")
+    seen = watched(following, "propagate")
     wrong = before.copy()
     wrong[3:5][wrong[3:5] == 1] = 0  # lost on two frames
     write_labels(wrong, tmp_path / "wrong", {})

@@ -67,14 +67,11 @@ def test_tune_of_no_steps_has_no_losses_to_tell(tune, out, capsys):
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_tune_uses_the_type_and_the_method_given(tune, project, out, monkeypatch):
-    asked = []
-    real = load.load_backbone
-    noted = lambda *a, **named: asked.append(named["dtype"]) or real(*a, **named)  # noqa: E731
-    monkeypatch.setattr(load, "load_backbone", noted)
+def test_tune_uses_the_type_and_the_method_given(tune, project, out, watched):
+    asked = watched(load, "load_backbone")
     change(project, method="fatezero", params={"cross_until": 0.5})
     assert tune("--dtype", "bfloat16") == 0
-    assert asked == [torch.bfloat16]
+    assert [how["dtype"] for _, how in asked] == [torch.bfloat16]
     weights = load_adapter(out).weights.values()
     assert {weight.dtype for weight in weights} == {torch.float32}
 

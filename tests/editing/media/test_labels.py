@@ -184,18 +184,17 @@ def test_runs_that_are_none_and_no_masks_at_all_are_refused(tmp_path):
         ("masks.json", lambda labels, path: write_rle(split(labels), path)),
     ],
 )
-def test_labels_are_read_by_window(tmp_path, labels, name, write, monkeypatch):
+def test_labels_are_read_by_window(tmp_path, labels, name, write, watched):
     labels = labels % 3
     write(labels, tmp_path / name)
     found = read_labels(tmp_path / name, 3, SIZE)
     assert isinstance(found, Labels)
     assert (found.shape, found.dtype, found.present) == (labels.shape, np.uint8, {1, 2})
-    opened, really = [], Image.open
-    note = lambda file: opened.append(file.name) or really(file)  # noqa: E731
-    monkeypatch.setattr(Image, "open", note)
+    opened = watched(Image, "open")
     for start, stop in ((0, 0), (1, 2), (1, 3)):
         assert np.array_equal(found.read(start, stop), labels[start:stop])
-    assert "00000.png" not in opened  # only what is asked for
+    # only what is asked for
+    assert "00000.png" not in [file.name for (file,), _ in opened]
 
 
 class Drawn(list):

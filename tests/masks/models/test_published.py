@@ -137,11 +137,8 @@ def test_clicks_and_tracking_share_their_weights():
     assert {weight.data_ptr() for weight in clicks.parameters()} <= own
 
 
-def test_a_frame_is_encoded_once_however_many_click_at_once(monkeypatch):
-    encoded = []
-    slow = sam2._encode
-    count = lambda *given: encoded.append(1) or slow(*given)  # noqa: E731
-    monkeypatch.setattr(sam2, "_encode", count)
+def test_a_frame_is_encoded_once_however_many_click_at_once(watched):
+    encoded = watched(sam2, "_encode")
     fresh = 255 - IMAGE
     click = partial(masks.segment, fresh, [(30, 20)], method=SAM2)
     with ThreadPoolExecutor(4) as four:

@@ -309,12 +309,10 @@ def test_large_frames_are_answered_at_their_size():
     assert iou(segment(large, [(240, 240)], [1], method="cuts"), wanted) > 0.9
 
 
-def test_the_motion_of_a_frame_is_computed_once(monkeypatch):
+def test_the_motion_of_a_frame_is_computed_once(watched):
     clip, discs = BRIGHT
     image = 255 - clip.read(2, 3)[0]  # seen by no other test
-    computed, flow = [], cut_motion.flow_between
-    count = lambda *given: computed.append(1) or flow(*given)  # noqa: E731
-    monkeypatch.setattr(cut_motion, "flow_between", count)
+    computed = watched(cut_motion, "flow_between")
     scene = scene_of(image, clip, 2)
     # one and three frames on, one back; there are no three before it
     assert (len(scene.flows), len(computed)) == (3, 5)
