@@ -1,10 +1,12 @@
 import io
 import struct
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from json_files import read_json
 from made_clips import flat, levels_of, moving, noise, off, write_clip
 from PIL import Image, ImageOps, features
 
@@ -19,6 +21,8 @@ from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_lossless, write_video
 
 FILM = Fraction(24000, 1001)
+PARTS = read_json(Path(__file__).with_name("clips.json"))
+"""Parts of a clip of 12 frames: those they show, or why there is none."""
 
 
 def facts(path):
@@ -67,16 +71,7 @@ def numbered(tmp_path):
     return tmp_path / "n.mp4"
 
 
-@pytest.mark.parametrize(
-    ("chosen", "levels"),
-    [
-        ({"start": 1, "stride": 3, "frames": 3}, [1, 4, 7]),
-        ({"start": 1, "stride": 3}, [1, 4, 7, 10]),
-        ({"start": 11}, [11]),
-        ({"stride": 2}, [0, 2, 4, 6, 8, 10]),
-        ({"stride": 1_000_000}, [0]),
-    ],
-)
+@pytest.mark.parametrize(("chosen", "levels"), PARTS["chosen"])
 def test_start_stride_and_frames_choose_the_frames_read_in_any_order(
     numbered, chosen, levels
 ):
@@ -91,21 +86,7 @@ def test_start_stride_and_frames_choose_the_frames_read_in_any_order(
             clip.read(*window)
 
 
-REFUSED = [
-    (
-        {"frames": 13},
-        "frames: The clip has 12 frames from frame 0 at stride 1; 13 were",
-    ),
-    ({"frames": 5, "stride": 3}, "frames: The clip has 4 frames"),
-    ({"frames": 0}, "frames: Expected a whole number of at least 1, got 0"),
-    ({"start": 12}, "start: The clip has 12 frames, so none is left"),
-    ({"start": -1}, "start: Expected a whole number of at least 0, got -1"),
-    ({"stride": 0}, "stride: Expected a whole number of at least 1, got 0"),
-    ({"stride": 10**40}, "stride: Expected at most 1000000"),
-]
-
-
-@pytest.mark.parametrize(("options", "message"), REFUSED)
+@pytest.mark.parametrize(("options", "message"), PARTS["refused"])
 def test_more_than_there_is_is_refused(numbered, options, message):
     with pytest.raises(ClipError, match=f"clip.{message}"):
         open_clip(numbered, **options)

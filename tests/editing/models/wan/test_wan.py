@@ -29,11 +29,6 @@ from regrain.editing.storage.ready import check_vocabulary
 
 STEP = 7  # of 25
 TEXT = "text_encoder/config.json"
-FLOW = "scheduler/scheduler_config.json"
-CONFIG, WEIGHTS = (
-    "transformer/config.json",
-    "transformer/diffusion_pytorch_model.safetensors",
-)
 pytestmark = pytest.mark.usefixtures("no_grad")
 
 

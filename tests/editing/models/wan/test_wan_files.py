@@ -23,31 +23,14 @@ from regrain.editing.models.wan.network import read_network
 
 CONFIG = "transformer/config.json"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
-# Of each piece of a name of diffusers', that of the authors; the first that fits counts.
-PIECES = {
-    "condition_embedder.text_embedder.linear_1": "text_embedding.0",
-    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
-    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
-    "condition_embedder.time_embedder.linear_2": "time_embedding.2",
-    "condition_embedder.time_proj": "time_projection.1",
-    "attn1.to_out.0": "self_attn.o",
-    "attn2.to_out.0": "cross_attn.o",
-    **{
-        f"{ours}.{start}{letter}": f"{theirs}.{own}{letter}"
-        for ours, theirs in (("attn1", "self_attn"), ("attn2", "cross_attn"))
-        for start, own in (("to_", ""), ("norm_", "norm_"))
-        for letter in "qkv"
-    },
-    "norm2": "norm3",
-    "ffn.net.0.proj": "ffn.0",
-    "ffn.net.2": "ffn.2",
-    "proj_in": "before_proj",
-}
+TABLES = read_json(Path(__file__).with_name("published.json"))
+"""Of published files: width, hidden width, layers and control blocks; and of each piece
+of a name of diffusers', that of the authors; the first that fits counts."""
 
 
 def original(name):
     """The authors' name of a weight."""
-    for ours, theirs in PIECES.items():
+    for ours, theirs in TABLES["names"].items():
         if ours in name:
             return name.replace(ours, theirs)
     is_control = name.startswith("vace_")
@@ -142,17 +125,9 @@ def test_a_file_is_read_as_its_folder_is(
     assert note == f"{said}{layers}. Its other parts are those of 'place'."
 
 
-PUBLISHED = {  # width, feed-forward, layers, control blocks
-    "T2V 1.3B": (1536, 8960, 30, ()),
-    "T2V 14B": (5120, 13824, 40, ()),
-    "VACE 1.3B": (1536, 8960, 30, (*range(0, 30, 2),)),
-    "VACE 14B": (5120, 13824, 40, (0, 5, 10, 15, 20, 25, 30, 35)),
-}
-
-
-@pytest.mark.parametrize("kind", PUBLISHED)
+@pytest.mark.parametrize("kind", TABLES["sizes"])
 def test_published_sizes_are_told_by_shapes(kind):
-    width, wide, depth, control = PUBLISHED[kind]
+    width, wide, depth, control = TABLES["sizes"][kind]
     shapes = {
         "head.modulation": [1, 2, width],
         "head.head.weight": [64, width],
