@@ -5,7 +5,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from commands import command
-from PIL import Image
 
 from regrain.editing import ArrayClip
 from regrain.editing.media.labels import (
@@ -62,18 +61,6 @@ def make(tmp_path):
 
 def are_near(found, expected):
     return (found ^ expected).sum() < 0.15 * expected.sum()
-
-
-def check_discs(folder):
-    for t, labels in enumerate(labels_in(folder)):
-        assert are_near(labels == 1, disc(25 + t))
-        assert are_near(labels == 2, disc(70 - t))
-
-
-def test_one_mask_at_a_frame_is_tracked_like_clicks(clip, tmp_path, make):
-    Image.fromarray(disc(25 + 2)).save(tmp_path / "one.png")
-    masks = ("--masks", tmp_path / "one.png", "--at", 2)
-    check_discs(make("track", clip, *masks, "--click", "2:3,67,32"))
 
 
 @pytest.mark.parametrize("drawn", [True, False])

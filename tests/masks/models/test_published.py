@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import transformers as t
-from commands import last_error
 from damaged_models import damage
 from json_files import read_json
 from published_sam import change_config, write_sam2, write_sam3
@@ -20,8 +19,6 @@ from safetensors.torch import load_file
 from regrain import masks
 from regrain.editing.errors import MaskError, ModelError
 from regrain.editing.media.clip import ArrayClip
-from regrain.editing.media.writing import write_lossless
-from regrain.masks.__main__ import main
 from regrain.masks.models import checkpoints, cost, finders, sam, sam2
 from regrain.masks.segmentation import click
 from regrain.masks.track import propagate, sam2_track
@@ -345,18 +342,3 @@ def test_what_a_click_takes_is_estimated_then_measured(monkeypatch):
     with cost.timing(published, "encode"):
         pass
     assert cost.cost(published).first == pytest.approx(7.075)
-
-
-def test_the_command_line_uses_them(tmp_path, capsys):
-    path = tmp_path / "clip.mkv"
-    write_lossless(path, CLIP)
-    track = ["track", str(path), "--click", "1:2,30,20", "-o", str(tmp_path / "out")]
-    assert main([*track, "--finder", SAM2, "--tracker", SAM2, "--frames", "5"]) == 0
-    first = masks.segment(CLIP.read(2, 3)[0], [(30, 20)], [1], method=SAM2)
-    expected = labels_by_frame({2: {1: first}})[4]
-    written = masks.read_labels(tmp_path / "out", 5, (WIDTH, HEIGHT))
-    assert (written[4] == expected).all()
-    for option in ("--finder", "--tracker"):
-        assert main([*track, option, "sam9"]) == 2
-        said = f"error: {option}: 'sam9' was not found. Did you mean 'sam"
-        assert last_error(capsys).startswith(said)

@@ -4,6 +4,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from damaged_models import reweighted
 from safetensors.torch import save_file
 
 from regrain.editing.errors import MaskError, ModelError
@@ -256,18 +257,19 @@ def test_a_first_sam_in_a_folder_is_known_by_its_tensors(
     for name, weight in network.state_dict().items():
         assert (weight == tiny.state_dict()[name]).all()
     assert found.shape == (90, 120)
-    whole = dict(tiny.state_dict())
-    lacking = {name: whole[name] for name in whole if "iou_token" not in name}
-    hq, token = (f"mask_decoder.{name}.weight" for name in ("hf_token", "iou_token"))
-    nan = {**whole, token: torch.full_like(whole[token], torch.nan)}
-    for broken, said in (
-        (lacking, "'mine' is damaged. Download it again."),
-        ({**whole, hq: torch.zeros(1, 9)}, f"has '{hq}', which .* HQ-SAM. Use sam_vit"),
-        (nan, f"'mine' has NaN or Inf in {token}"),
-    ):
-        save_file(broken, tmp_path / "mine" / FILE)
+    token = "mask_decoder.iou_token.weight"
+    others = {
+        "'mine' is damaged. Download it again.": {"less": "*iou_token*"},
+        "has 'mask_decoder.hf_token.weight', which .* HQ-SAM. Use sam_vit": {
+            "more": {"mask_decoder.hf_token.weight": "1 9"}
+        },
+        f"'mine' has NaN or Inf in {token}": {"more": {token: "1 128 nan"}},
+    }
+    for said, other in others.items():
+        weights = reweighted(tiny.state_dict(), **other)
+        save_file(weights, tmp_path / "mine" / FILE)
         # What is another kind is not chosen for anybody.
-        assert bool(single_files.first_sams()) == (hq not in broken)
+        assert bool(single_files.first_sams()) == ("HQ" not in said)
         with pytest.raises(ModelError, match=said):
             click.segment(IMAGE, [(6, 6)], [1], method="mine")
 
@@ -306,25 +308,26 @@ def test_what_does_not_fit_is_refused_by_name(change):
     assert caught.value.field == next(iter(change))
 
 
-def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(monkeypatch):
+@pytest.mark.parametrize(
+    ("points", "labels", "asked"),
+    [
+        ([[50, 20]], [1], [[20, 20], [50, 20]]),
+        # not where it would contradict what is taken away
+        ([[20, 20]], [0], [[15, 15], [20, 20]]),
+        # nor where a click already confirms the mask
+        ([[12, 12], [50, 20]], [1, 0], [[12, 12], [50, 20]]),
+    ],
+)
+def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(
+    watched, monkeypatch, points, labels, asked
+):
     mask = np.zeros((40, 60), bool)
     mask[10:31, 10:31] = True
-    asked = []
-    predict = lambda sam, frame, given, *_: asked.append(given) or mask  # noqa: E731
-    monkeypatch.setattr(sam, "predict", predict)
+    monkeypatch.setattr(sam, "predict", lambda *_: mask)
     monkeypatch.setattr(sam, "load_sam", lambda _: None)
+    seen = watched(sam, "predict")
     frame = Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
-
-    def corrected(points, labels):
-        click.segment(frame, points, labels, previous=mask)
-        given = asked.pop()
-        return [given.points.tolist(), given.labels.tolist()]
-
-    assert corrected([(50, 20)], [1]) == [[[20, 20], [50, 20]], [1, 1]]
-    # Not where it would contradict what is taken away, nor where a click already
-    # confirms the mask.
-    ((x, y), _), labels = corrected([(20, 20)], [0])
-    assert labels == [1, 0]
-    assert mask[int(y), int(x)]
-    assert np.hypot(x - 20, y - 20) > 4
-    assert corrected([(12, 12), (50, 20)], [1, 0])[0] == [[12, 12], [50, 20]]
+    click.segment(frame, points, labels, previous=mask)
+    (((_, _, given, *_), _),) = seen
+    assert given.points.tolist() == asked
+    assert given.labels.tolist() == [1, *labels][-len(asked) :]

@@ -367,16 +367,15 @@ def same_weights(one, other):
 
 @pytest.mark.parametrize("form", ["original", "kohya"])
 def test_control_blocks_have_the_names_of_the_authors_too(pipelines, changed, form):
-    named = by_diffusers_vace(Draw(pipelines["vace"]))
-    tensors = {}
-    for ours, theirs in OF_VACE.items():
-        stem, ends = f"diffusion_model.{theirs}", PEFT
+    def stems(theirs):
         if form == "kohya":
-            stem, ends = f"lora_unet_{theirs.replace('.', '_')}", KOHYA
-        for end, usual in zip(ends, PEFT, strict=True):
-            tensors[stem + end] = named[f"transformer.{ours}{usual}"]
-    given = "vace", "transformer"
-    assert same_weights(changed(tensors, *given), changed(named, *given))
+            return stem_of(theirs), KOHYA
+        return f"diffusion_model.{theirs}", PEFT
+
+    means_the_same(
+        pipelines, changed, "vace", "transformer",
+        {ours: stems(theirs) for ours, theirs in OF_VACE.items()},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -389,11 +388,17 @@ def test_control_blocks_have_the_names_of_the_authors_too(pipelines, changed, fo
 )
 def test_text_encoders_have_comfyuis_names_too(pipelines, changed, clip, part, ends):
     stem = f"text_encoders.{clip}.transformer.{WORDS}"
-    theirs, ours = (
-        layer(Draw(pipelines["sdxl"]), part, WORDS, *names)
-        for names in ((stem, ends), (f"{part}.{WORDS}", PEFT))
-    )
-    assert same_weights(*(changed(one, "sdxl", part) for one in (theirs, ours)))
+    means_the_same(pipelines, changed, "sdxl", part, {WORDS: (stem, KOHYA)})
+
+
+def means_the_same(pipelines, changed, family, part, stems):
+    """By other names of layers, a file changes what it changes by ours."""
+    draws = [Draw(pipelines[family]) for _ in range(2)]
+    theirs, ours = {}, {}
+    for name, spelled in stems.items():
+        theirs |= layer(draws[0], part, name, *spelled)
+        ours |= layer(draws[1], part, name, f"{part}.{name}")
+    assert same_weights(*(changed(one, family, part) for one in (theirs, ours)))
 
 
 def test_plain_differences_are_added(pipelines, changed):
@@ -413,21 +418,21 @@ def test_plain_differences_are_added(pipelines, changed):
         assert near(after - before, WEIGHT * tensor)
 
 
+DIFFSYNTH = (".lora_A.default.weight", ".lora_B.default.weight")
+
+
 @pytest.mark.parametrize(
     ("start", "ends"),
     [
-        ("", (".lora_A.default.weight", ".lora_B.default.weight")),
-        ("pipe.dit.", (".lora_A.default.weight", ".lora_B.default.weight")),
+        ("", DIFFSYNTH),
+        ("pipe.dit.", DIFFSYNTH),
         ("base_model.model.", PEFT),
         ("transformer.", PEFT),
     ],
 )
 def test_diffsynths_names_are_those_of_the_original(pipelines, changed, start, ends):
-    draws = [
-        by_wan(*how)(Draw(pipelines["wan"]))
-        for how in ((start, ends), ("diffusion_model.", PEFT))
-    ]
-    assert same_weights(*(changed(one, "wan", "transformer") for one in draws))
+    stems = {ours: (start + theirs, ends) for ours, theirs in OF_WAN.items()}
+    means_the_same(pipelines, changed, "wan", "transformer", stems)
 
 
 def stem_of(name):
