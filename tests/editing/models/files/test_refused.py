@@ -17,7 +17,7 @@ REFUSED = read_json(Path(__file__).with_name("refused.json"))
 def test_a_damaged_folder_is_refused(model, said, request, tmp_path, monkeypatch):
     copy = shutil.copytree(request.getfixturevalue(model), tmp_path / "copy")
     damage(copy, REFUSED[model][said])
-    if "reads" not in said and "weights" not in said:
+    if not any(word in said for word in ("reads", "weights", "NaN")):
         for room in ("wan.load", "weights.folder"):
             monkeypatch.setattr(
                 f"regrain.editing.models.{room}.read_weights", pytest.fail
