@@ -1,10 +1,12 @@
 """Times of frames: read from a file, kept in what is written."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from json_files import read_json
 from made_clips import flat, levels_of, moving, seen, write_clip
 
 from regrain.editing import ArrayClip, ClipError, open_clip
@@ -130,15 +132,9 @@ def test_a_gap_on_one_clock_stays(tmp_path, second):
     assert clip.warnings == []
 
 
-STATED = [
-    ("mkv", "libx264", 0, 25),
-    ("mp4", "libx264", 1, 25),
-    ("ts", "libx264", 1, 25),
-    ("nut", "mpeg4", 1, 25),
-    ("asf", "mpeg4", 1, 25),
-    # which states none
-    ("mkv", "mjpeg", 0, 8),
-]
+STATED = read_json(Path(__file__).with_name("stated.json"))
+"""Containers, codecs, whether frames say how long they last, and the stated rate, of
+which the last has none."""
 
 
 @pytest.mark.parametrize(("suffix", "codec", "duration", "fps"), STATED)

@@ -145,18 +145,7 @@ def test_runs_begin_outside_and_go_down_the_columns():
     assert (runs(mask), runs(~mask), runs(mask & False)) == ([3, 3], [0, 3, 3], [6])
 
 
-WRONG = [
-    [34],
-    [-1, 36],
-    [1.0, 34.0],
-    ["35"],
-    [True, 34],
-    [],
-    "d06~~",
-    "",
-    [2**62] * 4 + [35],
-    [1e999, 35],
-]
+WRONG = read_json(Path(__file__).with_name("no_runs.json"))
 
 
 def test_runs_that_are_none_and_no_masks_at_all_are_refused(tmp_path):

@@ -212,18 +212,10 @@ def test_known_colours_keep_their_labels(tmp_path):
             read_labels(tmp_path, 1, SIZE, colors={**colors, 1: "#ff0000"})
 
 
-WHITE_IS = {
-    "region 1": ([], {}, 1),
-    "region 1 among others": ([1, 3], {}, 1),
-    "the only region": ([255], {}, 255),
-    "region 1, which is there": ([255, 1], {}, 1),
-    "the region in white": ([1, 5], {1: "#ff0000", 5: "#ffffff"}, 5),
-}
-
-
-@pytest.mark.parametrize("whose", WHITE_IS)
+@pytest.mark.parametrize("whose", TABLES["white is"])
 def test_white_is_one_region(whose, tmp_path):
-    order, colors, label = WHITE_IS[whose]
+    order, colors, label = TABLES["white is"][whose]
+    colors = {int(region): color for region, color in colors.items()}
     save_all(tmp_path, Image.fromarray(WHITE_DISC), Image.fromarray(DRAWN))
     labels = read_labels(tmp_path, 2, SIZE, order, colors=colors)
     assert (labels[0] == label * DISC).all()

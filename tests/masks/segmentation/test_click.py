@@ -109,30 +109,37 @@ def test_a_click_of_which_a_network_is_not_sure_is_doubted(
     assert bool(doubts) == told
 
 
-THING = disc(50, 40, 10)
-SPECK, FAR, NEAR = disc(50, 53, 1), disc(90, 40, 8), disc(65, 40, 3)
-HOLE = (X == 46) & (Y == 40)
+THING, HOLE = disc(50, 40, 10), (X == 46) & (Y == 40)
+PARTS = {
+    "thing": THING,
+    "thing but its hole": THING & ~HOLE,
+    "speck": disc(50, 53, 1),
+    "far": disc(90, 40, 8),
+    "near": disc(65, 40, 3),
+}
+PIECES = read_json(Path(__file__).with_name("pieces.json"))
+"""Marks, a box or an earlier mask, and what is left of all parts."""
 
 
-@pytest.mark.parametrize(
-    ("marks", "more", "left"),
-    [
-        ({(54, 40): 1}, {}, THING | NEAR),
-        ({(54, 40): 1, (46, 40): 0}, {}, THING & ~HOLE | NEAR),
-        ({(54, 40): 1, (90, 40): 1, (50, 53): 1}, {}, THING | NEAR | FAR | SPECK),
-        ({(54, 40): 1}, {"previous": THING | FAR}, THING | NEAR | FAR),
-        ({}, {"box": (30, 20, 110, 60)}, THING | NEAR | FAR),
-    ],
-)
+def joined(*names):
+    return np.any([PARTS[name] for name in names], axis=0)
+
+
+@pytest.mark.parametrize("kind", PIECES)
 @pytest.mark.parametrize("method", ["sam", "cuts"])
 def test_a_mask_is_the_pieces_that_are_clicked_and_those_that_touch_them(
-    circles, monkeypatch, marks, more, left, method
+    circles, monkeypatch, kind, method
 ):
     """A thing hidden in its middle has two, as its earlier mask."""
-    answer = (THING & ~HOLE | NEAR | FAR | SPECK)[None].repeat(3, 0)
+    answer = joined("thing but its hole", "near", "far", "speck")[None].repeat(3, 0)
     monkeypatch.setattr(Circles, "predict", lambda *_, **__: (answer, np.ones(3), None))
     monkeypatch.setattr(click, "_by_cuts", lambda *_: answer[0])
-    found = click.segment(IMAGE, [*marks], [*marks.values()], method=method, **more)
+    how = dict(PIECES[kind])
+    left, marks = joined(*how.pop("left")), how.pop("marks")
+    if "previous" in how:
+        how["previous"] = joined(*how["previous"])
+    points, labels = [mark[:2] for mark in marks], [mark[2] for mark in marks]
+    found = click.segment(IMAGE, points, labels, method=method, **how)
     assert (found == left).all()
 
 

@@ -43,14 +43,8 @@ def frames():
     return noise(2, 16, 24, 3)
 
 
-SCALES = {
-    "mean and deviation": {
-        "latents_mean": [0.1, -0.2, 0.3, 0.05],
-        "latents_std": [0.5, 1.5, 2.0, 0.8],
-    },
-    "mean alone": {"latents_mean": [0.1, -0.2, 0.3, 0.05]},
-    "shift": {"shift_factor": 0.12},
-}
+SCALES = read_json(Path(__file__).with_name("scales.json"))
+"""What an autoencoder says of its latents."""
 
 
 @pytest.mark.parametrize("scales", SCALES)
