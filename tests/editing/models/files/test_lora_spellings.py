@@ -372,10 +372,8 @@ def test_control_blocks_have_the_names_of_the_authors_too(pipelines, changed, fo
             return stem_of(theirs), KOHYA
         return f"diffusion_model.{theirs}", PEFT
 
-    means_the_same(
-        pipelines, changed, "vace", "transformer",
-        {ours: stems(theirs) for ours, theirs in OF_VACE.items()},
-    )  # fmt: skip
+    names = {ours: stems(theirs) for ours, theirs in OF_VACE.items()}
+    means_the_same(pipelines, changed, "vace", "transformer", names)
 
 
 @pytest.mark.parametrize(
