@@ -97,6 +97,8 @@ def test_what_is_not_an_adapter_is_refused(file, damage):
 
 WRONG = read_json(Path(__file__).with_name("other_facts.json"))
 """Of keys of a header, values that they do not take; of none, other headers."""
+WRONG["words"] += ["x" * 10_001]
+WRONG[""] += ["[" * 100_000, "9" * 5000]
 
 
 @pytest.mark.parametrize(("key", "value"), rows(WRONG))
