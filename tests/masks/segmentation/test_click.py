@@ -283,6 +283,18 @@ def test_a_first_sam_in_a_folder_is_known_by_its_tensors(
             click.segment(IMAGE, [(6, 6)], [1], method="mine")
 
 
+@pytest.mark.parametrize("said", ["has NaN or Inf in", "is damaged. Download it"])
+def test_a_small_sam_that_cannot_work_is_refused(tmp_path, own_models, said):
+    weights = dict(build_tiny_sam().state_dict())
+    name, last = weights.popitem()
+    if "NaN" in said:
+        weights[name] = last * torch.nan
+    (tmp_path / "mine").mkdir()
+    save_file(weights, tmp_path / "mine" / FILE)
+    with pytest.raises(ModelError, match=f"'mine' {said}"):
+        click.segment(IMAGE, [(6, 6)], [1], model="mine")
+
+
 REFUSED = read_json(Path(__file__).with_name("refused.json"))
 """What does not fit, beside a point inside; of several things the first."""
 

@@ -386,7 +386,7 @@ def test_control_blocks_have_the_names_of_the_authors_too(pipelines, changed, fo
 )
 def test_text_encoders_have_comfyuis_names_too(pipelines, changed, clip, part, ends):
     stem = f"text_encoders.{clip}.transformer.{WORDS}"
-    means_the_same(pipelines, changed, "sdxl", part, {WORDS: (stem, KOHYA)})
+    means_the_same(pipelines, changed, "sdxl", part, {WORDS: (stem, ends)})
 
 
 def means_the_same(pipelines, changed, family, part, stems):
