@@ -413,9 +413,11 @@ def test_second_version_reads_the_last_but_one_layer():
 def test_guess_prediction(tiny):
     """The best answers to almost pure noise for Gaussian latents, in both forms."""
     signal, noise = tiny.schedule.level(999)
+    given = []
 
     def network(form):
         def answer(x, t, text):
+            given.append(x)
             x0 = signal * x / (signal**2 + noise**2)
             eps = (x - signal * x0) / noise
             return SimpleNamespace(
@@ -426,6 +428,7 @@ def test_guess_prediction(tiny):
 
     for form in ("epsilon", "v_prediction"):
         assert guess_prediction(network(form), torch.zeros(1, 77, 32)) == form
+    assert torch.equal(*given)  # any model is asked by the same noise
 
 
 def test_what_is_no_file_of_weights_is_refused(tmp_path):
