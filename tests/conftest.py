@@ -175,6 +175,12 @@ def pair_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def coarse_folder(tmp_path_factory) -> Path:
+    """A narrow Wan 2.2 of 5 billion weights."""
+    return write_wan(tmp_path_factory.mktemp("models") / "coarse", coarse=True)
+
+
+@pytest.fixture(scope="session")
 def vace_folder(tmp_path_factory) -> Path:
     """A narrow VACE."""
     return write_wan(tmp_path_factory.mktemp("models") / "vace", vace=True)
@@ -190,6 +196,19 @@ def vace(vace_folder):
 def vace_double(vace_folder):
     """That folder in double precision."""
     return load_double(vace_folder)
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Notes from now on what a function is called with: by position, and by name."""
+
+    def watch(owner, name):
+        seen, inner = [], getattr(owner, name)
+        noted = lambda *given, **how: seen.append((given, how)) or inner(*given, **how)  # noqa: E731
+        monkeypatch.setattr(owner, name, noted)
+        return seen
+
+    return watch
 
 
 @pytest.fixture

@@ -67,28 +67,6 @@ def test_every_project_is_done_once_and_a_batch_goes_on(
     assert seed_of(out / "b") == 9
 
 
-@pytest.mark.parametrize(
-    ("given", "out", "said"),
-    [
-        ("in/a in", "new", "FOLDER: "),
-        ("in/a other/A", "new", "FOLDER: Two are called 'A'. Rename one."),
-        ("in/a in/b in/c", "out", "--out: 'b' contains 'mine.txt'"),
-        ("in/a", "in/a/project.json", "--out: 'project.json' is a file"),
-    ],
-)
-def test_what_is_no_project_or_in_the_way_is_refused_before_any_work(
-    projects, tmp_path, monkeypatch, capsys, given, out, said
-):
-    monkeypatch.chdir(tmp_path)
-    write_project(tmp_path / "other" / "A")
-    (tmp_path / "out" / "b").mkdir(parents=True)
-    (tmp_path / "out" / "b" / "mine.txt").write_text("mine")
-    assert main(["batch", *given.split(), "-o", out]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {said}")
-    assert names(tmp_path) == ["in", "other", "out"]
-
-
 def test_a_failure_inside_is_named_and_examples_by_their_names(
     tmp_path, monkeypatch, capsys, own_cache
 ):

@@ -11,7 +11,6 @@ from json_files import read_json
 from made_clips import flat, moving, write_clip
 from made_pictures import write_picture
 from safetensors.numpy import save
-from tables import rows
 
 from regrain.editing.__main__ import main
 from regrain.editing.errors import ResourceError
@@ -114,42 +113,6 @@ def test_what_is_odd_about_a_clip_is_said_of_a_new_project_and_of_a_checked_one(
         assert said in told
 
 
-INTO_AN_INPUT = [
-    "run project -o project/masks/out",
-    "new clip.mp4 -o masks/in --masks masks",
-    "batch project -o project/out",
-    "clusters project -o project/in",
-]
-
-
-@pytest.mark.parametrize("line", INTO_AN_INPUT)
-def test_no_output_lies_in_an_input(project, capsys, monkeypatch, line):
-    monkeypatch.chdir(project.parent)
-    before = {*project.rglob("*")}
-    assert call(*line.split()) == 2
-    assert "overlaps the input" in last_error(capsys)
-    assert {*project.rglob("*")} == before
-
-
-NOT_NEW = {
-    "masks": ["--masks masks", "--masks missing", "--region 1=fox"],
-    "--region": ["--region fox", "--region x=fox", "--region 1=a --region 1=b"],
-    "regions.region 0.label": ["--region 0=fox"],
-    "--region-source": ["--region-source fox"],
-}
-
-
-@pytest.mark.parametrize(("field", "options"), rows(NOT_NEW))
-def test_new_refuses_by_name_and_leaves_nothing(
-    material, capsys, monkeypatch, field, options
-):
-    monkeypatch.chdir(material)
-    before = sorted(material.rglob("*"))
-    assert call("new", "clip.mp4", "-o", "p", *options.split()) == 2
-    assert last_error(capsys).startswith(f"error: {field}: ")
-    assert sorted(material.rglob("*")) == before
-
-
 @pytest.mark.parametrize(
     ("model", "motion", "kept"),
     [
@@ -176,30 +139,6 @@ def test_another_model_drops_what_is_of_the_built_in_one_and_says_so(
     assert requests[1].prediction == "v_prediction"
 
 
-NOT_RUN = {
-    "formats: 'pgn' was not found. Did you mean 'png'": "--format pgn",
-    "params.steps: ": "--set steps=0",
-    "--set: ": "--set steps",
-    "--seed: Expected a whole number. See --help.": "--seed x",
-    "--bogus: ": "--bogus",
-    "--dtype: Expected float32, float16 or bfloat16, got 'float8'.": "--dtype float8",
-    "--out: 'project' contains": "-o project",
-    "more_prompts: videograin makes one edit per run": "--prompt fox --prompt dog",
-}
-
-
-@pytest.mark.parametrize(("start", "options"), NOT_RUN.items())
-def test_run_refuses_and_leaves_nothing(
-    project, requests, tmp_path, capsys, monkeypatch, start, options
-):
-    monkeypatch.chdir(tmp_path)
-    before = sorted(tmp_path.rglob("*"))
-    assert call("run", project, "-o", "out", *options.split()) == 2
-    assert last_error(capsys).startswith(f"error: {start}")
-    assert sorted(tmp_path.rglob("*")) == before
-    assert requests == []
-
-
 def test_a_failed_run_leaves_nothing_and_bugs_keep_their_traceback(
     project, requests, tmp_path, capsys
 ):
@@ -211,24 +150,6 @@ def test_a_failed_run_leaves_nothing_and_bugs_keep_their_traceback(
     requests.error = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
         call("run", project, "-o", tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], ""),
-        (["bogus"], ""),
-        (["run"], ""),
-        (["run", "x"], ""),
-        (["new"], ""),
-        (["schema", "--x"], ""),
-        (["cache", "--older", -1], "--older: Expected at least 0. See --help."),
-    ],
-)
-def test_usage_errors_are_one_line(capsys, arguments, said):
-    assert call(*arguments) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {said}")
 
 
 def test_doctor_names_versions_device_and_estimates(capsys):

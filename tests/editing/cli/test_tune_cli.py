@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from commands import change, command, last_error
-from tables import rows
 from tuning_runs import clip, learned, request
 
 from regrain.editing import (
@@ -60,12 +59,6 @@ def tune(project, small_folder, out):
     )
 
 
-@pytest.fixture
-def _no_model(monkeypatch):
-    loaded = lambda *_, **__: pytest.fail("a model was loaded")  # noqa: E731
-    monkeypatch.setattr("regrain.editing.models.loading.load.load_backbone", loaded)
-
-
 def test_tune_of_no_steps_has_no_losses_to_tell(tune, out, capsys):
     assert tune("--set", "tune_steps=0") == 0
     assert "nan" not in capsys.readouterr().out
@@ -74,66 +67,21 @@ def test_tune_of_no_steps_has_no_losses_to_tell(tune, out, capsys):
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_tune_uses_the_type_and_the_method_given(tune, project, out, monkeypatch):
-    asked = []
-    real = load.load_backbone
-    noted = lambda *a, **named: asked.append(named["dtype"]) or real(*a, **named)  # noqa: E731
-    monkeypatch.setattr(load, "load_backbone", noted)
+def test_tune_uses_the_type_and_the_method_given(tune, project, out, watched):
+    asked = watched(load, "load_backbone")
     change(project, method="fatezero", params={"cross_until": 0.5})
     assert tune("--dtype", "bfloat16") == 0
-    assert asked == [torch.bfloat16]
+    assert [how["dtype"] for _, how in asked] == [torch.bfloat16]
     weights = load_adapter(out).weights.values()
     assert {weight.dtype for weight in weights} == {torch.float32}
 
 
-REFUSED = {
-    "--out": [["-o", "a"], ["-o", "file/a.safetensors"]],
-    "--name": [["--name", " "]],
-    "params.learning_rate": [["--set", "learning_rate=0"]],
-    "params.strength": [["--set", "strength=0.5"]],
-    "--set": [["--set", "tune_steps"]],
-    "--dtype": [["--dtype", "float8"]],
-    "model": [["--model", ""]],
-}
-
-
-@pytest.mark.parametrize(("field", "options"), rows(REFUSED))
-@pytest.mark.usefixtures("_no_model")
-def test_tune_refuses_before_a_model_is_loaded(
-    project, tmp_path, monkeypatch, capsys, field, options
-):
-    (tmp_path / "file").write_text("")
-    monkeypatch.chdir(tmp_path)
-    before = sorted(tmp_path.rglob("*"))
-    assert call("tune", "project", "-o", "a.safetensors", *options) == 2
-    assert last_error(capsys).startswith(f"error: {field}: ")
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.usefixtures("_no_model")
-def test_tune_refuses_a_clip_without_words_and_a_folder_it_cannot_write(
-    tune, project, monkeypatch, capsys
-):
-    change(project, source_prompt="")
-    for options in ([], ["--dtype", "float32"]):
-        assert tune(*options) == 2
-        assert last_error(capsys).startswith("error: source_prompt: ")
+def test_tune_refuses_a_folder_it_cannot_write(tune, monkeypatch, capsys):
     access = os.access
     locked = lambda path, mode: mode != os.W_OK and access(path, mode)  # noqa: E731
     monkeypatch.setattr("os.access", locked)
     assert tune() == 2
     assert last_error(capsys).startswith("error: --out: ")
-
-
-@pytest.mark.usefixtures("_no_model")
-@pytest.mark.parametrize("options", [[], ["--dtype", "float32"]])
-def test_run_refuses_an_adapter_before_a_model_is_loaded(
-    project, tmp_path, capsys, options
-):
-    given = ["--adapter", "nowhere", *options]
-    assert call("run", project, "-o", tmp_path / "out", *given) == 2
-    assert last_error(capsys).startswith("error: adapter: ")
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_project_names_a_file_in_its_folder_or_one_among_the_models(

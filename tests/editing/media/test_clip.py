@@ -1,10 +1,12 @@
 import io
 import struct
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from json_files import read_json
 from made_clips import flat, levels_of, moving, noise, off, write_clip
 from PIL import Image, ImageOps, features
 
@@ -19,6 +21,9 @@ from regrain.editing.media.reading import open_clip
 from regrain.editing.media.writing import write_lossless, write_video
 
 FILM = Fraction(24000, 1001)
+PARTS = read_json(Path(__file__).with_name("clips.json"))
+"""Parts of a clip of 12 frames: those they show, or why there is none; and folders of
+pictures: what is said of them, or why they are none."""
 
 
 def facts(path):
@@ -35,17 +40,6 @@ def test_written_video_has_the_size_rate_and_length_it_was_given(tmp_path, size)
     write_video(tmp_path / "a.mp4", frames, FILM)
     assert facts(tmp_path / "a.mp4") == (*size, "yuv420p", FILM, 5)
     assert off(open_clip(tmp_path / "a.mp4").read(0, 5), frames).mean() < 3
-
-
-@pytest.mark.parametrize(
-    ("pixel", "size"), [((4, 3), (85, 48)), ((1, 2), (64, 96)), ((1, 1), (64, 48))]
-)
-def test_pixels_that_are_not_square_become_so(tmp_path, pixel, size):
-    frames = moving(3)
-    how = {"crf": "4", "aspect": Fraction(*pixel)}
-    clip = open_clip(write_clip(tmp_path / "wide.mp4", frames, **how))
-    assert clip.size == size
-    assert off(clip.read(0, 3), resize(frames, size)).mean() < 8
 
 
 def test_same_frames_same_bytes_with_index_first_and_note(tmp_path):
@@ -78,16 +72,7 @@ def numbered(tmp_path):
     return tmp_path / "n.mp4"
 
 
-@pytest.mark.parametrize(
-    ("chosen", "levels"),
-    [
-        ({"start": 1, "stride": 3, "frames": 3}, [1, 4, 7]),
-        ({"start": 1, "stride": 3}, [1, 4, 7, 10]),
-        ({"start": 11}, [11]),
-        ({"stride": 2}, [0, 2, 4, 6, 8, 10]),
-        ({"stride": 1_000_000}, [0]),
-    ],
-)
+@pytest.mark.parametrize(("chosen", "levels"), PARTS["chosen"])
 def test_start_stride_and_frames_choose_the_frames_read_in_any_order(
     numbered, chosen, levels
 ):
@@ -102,21 +87,7 @@ def test_start_stride_and_frames_choose_the_frames_read_in_any_order(
             clip.read(*window)
 
 
-REFUSED = [
-    (
-        {"frames": 13},
-        "frames: The clip has 12 frames from frame 0 at stride 1; 13 were",
-    ),
-    ({"frames": 5, "stride": 3}, "frames: The clip has 4 frames"),
-    ({"frames": 0}, "frames: Expected a whole number of at least 1, got 0"),
-    ({"start": 12}, "start: The clip has 12 frames, so none is left"),
-    ({"start": -1}, "start: Expected a whole number of at least 0, got -1"),
-    ({"stride": 0}, "stride: Expected a whole number of at least 1, got 0"),
-    ({"stride": 10**40}, "stride: Expected at most 1000000"),
-]
-
-
-@pytest.mark.parametrize(("options", "message"), REFUSED)
+@pytest.mark.parametrize(("options", "message"), PARTS["refused"])
 def test_more_than_there_is_is_refused(numbered, options, message):
     with pytest.raises(ClipError, match=f"clip.{message}"):
         open_clip(numbered, **options)
@@ -192,26 +163,6 @@ def test_a_clip_is_turned_and_mirrored_as_its_file_says(matrix, tmp_path):
     assert off(clip.read(1, 2)[0], expected).mean() < 8
 
 
-@pytest.mark.parametrize("name", ["a.apng", "a.y4m", "a.nut", "a.ivf"])
-def test_files_of_research_and_of_the_web_are_clips(name, tmp_path):
-    how = {
-        "a.apng": {"codec": "apng", "pixels": "rgb24"},
-        "a.y4m": {"codec": "wrapped_avframe"},
-        "a.ivf": {"codec": "libvpx-vp9"},
-    }
-    frames = moving(3)
-    clip = open_clip(write_clip(tmp_path / name, frames, **how.get(name, {})))
-    assert (len(clip), clip.size, clip.fps) == (3, (64, 48), 25)
-    assert off(clip.read(2, 3)[0], frames[2]).mean() < 12
-
-
-@pytest.mark.parametrize(("transfer", "is_hdr"), [(16, 1), (18, 1), (1, 0), (14, 0)])
-def test_hdr_is_said(transfer, is_hdr, tmp_path):
-    tags = ColorTags(9, 1, 9, transfer)
-    clip = open_clip(write_clip(tmp_path / "a.mp4", moving(2), tags=tags))
-    assert ("is HDR" in " ".join(clip.warnings)) == is_hdr
-
-
 def test_an_image_on_its_side_is_turned(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -229,13 +180,33 @@ def test_an_image_of_16_bits_keeps_its_brightness_and_one_of_32_is_refused(tmp_p
         open_clip(tmp_path).read(1, 2)
 
 
-def test_folders_without_images_of_two_sizes_or_of_floats_are_refused(tmp_path):
-    with pytest.raises(ClipError, match="has no images"):
-        open_clip(tmp_path)
-    for index, size in enumerate([(6, 4), (6, 5)]):
-        Image.new("RGB", size).save(tmp_path / f"{index}.png")
-    with pytest.raises(ClipError, match="'1.png' is 6x5"):
-        open_clip(tmp_path)
+def write_images(folder, files):
+    """Write pictures, and files that are none."""
+    for name, how in files.items():
+        if how is None:
+            (folder / name).write_bytes(b"x")
+            continue
+        image = Image.new(how.get("mode", "RGB"), how.get("size", (6, 4)))
+        if "alpha" in how:
+            image.putalpha(how["alpha"])
+        more = [Image.new("RGB", (6, 4), (9, 9, 9))] * (how.get("pictures", 1) - 1)
+        several = {"save_all": True, "append_images": more} if more else {}
+        image.save(folder / name, **several)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("files", "said"), PARTS["images"].values(), ids=PARTS["images"]
+)
+def test_what_of_pictures_is_left_out_is_said(tmp_path, files, said):
+    warnings = open_clip(write_images(tmp_path, files)).warnings
+    assert [said in warning for warning in warnings] == [True] * bool(said)
+
+
+@pytest.mark.parametrize("said", PARTS["no images"])
+def test_folders_without_frames_of_one_size_are_refused(tmp_path, said):
+    with pytest.raises(ClipError, match=said):
+        open_clip(write_images(tmp_path, PARTS["no images"][said]))
 
 
 @pytest.mark.parametrize("ending", ["gif", "tga", "avif", "ppm", "jp2", "jfif"])
@@ -250,37 +221,6 @@ def test_rare_pictures_are_frames_where_there_are_no_usual_ones(tmp_path, ending
     assert off(clip.read(0, 2)[:, 5, 5, 0], (40, 200)).max() <= 3
     Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
     assert open_clip(tmp_path).size == (6, 4)
-
-
-def test_a_folder_of_other_files_says_what_it_has(tmp_path):
-    for name in ("0.heic", "1.heic", "notes.txt"):
-        (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(ClipError, match=r"has no images that are read.*'\.heic'"):
-        open_clip(tmp_path)
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGB"])
-def test_what_of_a_picture_is_left_out_is_said(tmp_path, mode):
-    picture = Image.new(mode, (6, 4))
-    picture.save(tmp_path / "a.png")
-    said = "".join(open_clip(tmp_path).warnings)
-    assert ("partly transparent" in said) == (mode != "RGB")
-    if mode != "RGB":
-        picture.putalpha(255)
-    picture.save(tmp_path / "a.png")
-    assert open_clip(tmp_path).warnings == []
-    other = Image.new("RGB", (6, 4), (9, 9, 9))
-    other.save(tmp_path / "a.png", save_all=True, append_images=[picture])
-    assert "has 2 pictures" in open_clip(tmp_path).warnings[0]
-
-
-def test_frames_that_stand_twice_are_named(tmp_path):
-    for name in ("0.png", "1.png", "1.jpg"):
-        Image.new("RGB", (6, 4)).save(tmp_path / name)
-    (warning,) = open_clip(tmp_path).warnings
-    assert "'1.jpg' and '1.png' are two frames" in warning
-    (tmp_path / "1.jpg").unlink()
-    assert open_clip(tmp_path).warnings == []
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])

@@ -1,41 +1,20 @@
 """Frames read in any order are those read one after the other."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
+from json_files import read_json
 from made_clips import moving, write_clip
 
 from regrain.editing.media import index, reading
 from regrain.editing.media.reading import open_clip
 
 FRAMES = 40
-OPEN_GOP = "open-gop=1:keyint=8:bframes=3:scenecut=0"
-# Files that can be entered at their key frames, and those that are counted from the
-# first frame.
-ENTERED = {
-    "b_frames.mp4": {"g": "8", "bf": "3"},
-    "open.mp4": {"x264_params": OPEN_GOP},
-    "open.mkv": {"x264_params": OPEN_GOP},
-    "mpeg4.avi": {"codec": "mpeg4", "g": "8", "bf": "2"},
-    "mpeg4.mp4": {"codec": "mpeg4", "g": "8", "bf": "2"},
-    "vp9.webm": {"codec": "libvpx-vp9", "g": "8", "deadline": "realtime"},
-    "ffv1.mkv": {"codec": "ffv1", "pixels": "bgr0"},
-    "mjpeg.avi": {"codec": "mjpeg", "pixels": "yuvj420p"},
-}
-COUNTED = {
-    "refresh.mkv": {"x264_params": "intra-refresh=1:keyint=8"},
-    "h264.ts": {"g": "8", "bf": "3"},
-    "h264.avi": {"g": "8", "bf": "3"},
-    "mpeg2.mpg": {"codec": "mpeg2video", "g": "8", "bf": "2"},
-    "vp8.webm": {
-        "codec": "libvpx",
-        "g": "8",
-        "auto_alt_ref": "1",
-        "lag_in_frames": "10",
-    },
-    "a.gif": {"codec": "gif", "pixels": "rgb8"},
-}
+ENTERED, COUNTED = read_json(Path(__file__).with_name("orders.json")).values()
+"""Files that can be entered at their key frames, and those that are counted from the
+first frame: how they are written."""
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """Times of frames: read from a file, kept in what is written."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from made_clips import flat, levels_of, moving, off, seen, write_clip
+from json_files import read_json
+from made_clips import flat, levels_of, moving, seen, write_clip
 
 from regrain.editing import ArrayClip, ClipError, open_clip
 from regrain.editing.media.writing import timing_of, write_lossless, write_video
@@ -16,29 +18,6 @@ LEVELS = [30 * i for i in range(len(STAMPS))]
 
 def seconds(stamps):
     return [Fraction(stamp - stamps[0], 1000) for stamp in stamps]
-
-
-@pytest.mark.parametrize(
-    ("part", "stamps", "end"),
-    [
-        ({}, STAMPS, 500),
-        # until the next frame that would be used
-        ({"start": 1, "stride": 2, "frames": 3}, [40, 120, 161], 433),
-        ({"start": 6}, [400, 433], 500),
-    ],
-)
-def test_a_varying_rate_is_read_frame_by_frame_and_a_part_keeps_its_own_times(
-    tmp_path, part, stamps, end
-):
-    frames = flat(LEVELS)
-    varying = write_clip(tmp_path / "v.mp4", frames, stamps=STAMPS, last=67, bf="0")
-    clip = open_clip(varying, **part)
-    assert list(clip.times) == seconds(stamps)
-    assert clip.duration == Fraction(end - stamps[0], 1000)
-    assert clip.warnings == []
-    if not part:
-        assert clip.fps == Fraction(7000, 433)
-        assert off(clip.read(0, 8), frames).max() < 15
 
 
 FILM = Fraction(1001, 30000), [0, 1, 2, 5, 6, 9, 10, 11]
@@ -64,51 +43,6 @@ def test_written_times_are_those_of_the_source(tmp_path, unit, stamps, container
         assert getattr(again, fact) == getattr(clip, fact)
     with av.open(str(path)) as file:
         assert file.duration == pytest.approx(float(clip.duration) * 1e6, abs=2000)
-
-
-@pytest.mark.parametrize(
-    "fps", [Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(8)]
-)
-@pytest.mark.parametrize(
-    ("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4")]
-)
-def test_a_constant_rate_has_no_times(tmp_path, fps, name, codec):
-    clip = open_clip(write_clip(tmp_path / name, moving(40), fps=fps, codec=codec))
-    assert (clip.fps, clip.times, clip.duration) == (fps, None, 40 / fps)
-    assert open_clip(clip.path, 4, 3).duration == 12 * 3 / fps
-
-
-@pytest.mark.parametrize(
-    ("container", "first", "step"),
-    [
-        *(("mkv", first, 100) for first in (0, -500, 10_000_000)),
-        *(("ts", first, 100) for first in (0, -500, 10_000_000)),
-        ("ts", 0, 12_000),
-    ],
-)
-def test_even_times_count_for_more_than_the_stated_rate(
-    tmp_path, container, first, step
-):
-    stamps = [first + step * number for number in range(6)]
-    path = tmp_path / f"a.{container}"
-    clip = open_clip(write_clip(path, moving(6), stamps=stamps, bf="0"))
-    assert clip.fps == Fraction(1000, step)
-    assert (clip.times, clip.duration) == (None, Fraction(6 * step, 1000))
-    assert clip.warnings == []
-
-
-@pytest.mark.parametrize(
-    ("name", "first", "last"),
-    [("a.mp4", 0, 1000), ("a.mkv", -120, 0), ("a.mkv", 7000, 0)],
-)
-def test_a_last_frame_may_stay_and_a_file_may_start_late_or_before_zero(
-    tmp_path, name, first, last
-):
-    stamps = [first + stamp for stamp in STAMPS]
-    path = tmp_path / name
-    clip = open_clip(write_clip(path, flat(LEVELS), stamps=stamps, last=last, bf="0"))
-    assert list(clip.times) == seconds(STAMPS)
-    assert not last or clip.duration == Fraction(433 + last, 1000)
 
 
 def remux(source, target, change, **options):
@@ -198,15 +132,9 @@ def test_a_gap_on_one_clock_stays(tmp_path, second):
     assert clip.warnings == []
 
 
-STATED = [
-    ("mkv", "libx264", 0, 25),
-    ("mp4", "libx264", 1, 25),
-    ("ts", "libx264", 1, 25),
-    ("nut", "mpeg4", 1, 25),
-    ("asf", "mpeg4", 1, 25),
-    # which states none
-    ("mkv", "mjpeg", 0, 8),
-]
+STATED = read_json(Path(__file__).with_name("stated.json"))
+"""Containers, codecs, whether frames say how long they last, and the stated rate, of
+which the last has none."""
 
 
 @pytest.mark.parametrize(("suffix", "codec", "duration", "fps"), STATED)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,25 +105,11 @@ def test_a_data_set_of_another_clip_is_refused_before_anything_is_drawn(refused)
     refused(facts, "4 frames of 1000000x1000000, but the clip uses 4 of 9x6. Use masks")
 
 
-POLYGON = [[2, 1, 5, 1, 5, 4, 2, 4]]
-NAN = float("nan")
-ODD = {
-    "is of image 99, which is not among": {"image_id": 99},
-    "is of image '2', which is not among": {"image_id": "2"},
-    "has no run lengths. Use indexed PNG": {"segmentation": POLYGON},
-    "'annotation 7' has no run lengths": {"segmentation": []},
-    "numbers its object. Objects have no": {"track_id": 0},
-    "'annotation 7' numbers its object": {"attributes": {"instance_id": "a"}},
-    "is of category 256. Use categories from 1 to 255": {"category_id": 256},
-    "is of category 0": {"category_id": 0},
-    "is of category '3'": {"category_id": "3"},
-    "is of category nan": {"category_id": NAN},
-    "is 4x4, but the first image is 9x6": {
-        "segmentation": {"size": [4, 4], "counts": [16]}
-    },
-    "is not a COCO data set": {"segmentation": {"counts": [NAN, 54]}},
-    "do not add up to 9x6": {"segmentation": {"counts": [54, 1]}},
-}
+TABLES = read_json(Path(__file__).with_name("coco.json"))
+"""What is odd about an annotation, by what is said; and what is no data set: another
+file, or other values of one, or of its annotation."""
+ODD, OTHERS = TABLES["annotations"], TABLES["no data sets"]
+OTHERS["nested too deep"] = {"whole": "[" * 100_000}
 
 
 @pytest.mark.parametrize("said", ODD)
@@ -142,37 +129,9 @@ def test_images_of_two_sizes_and_without_masks_are_refused(refused):
     refused(data_set([]), "has no masks. Draw some")
 
 
-MASK = square(1)["segmentation"]
-VIDEO = {"id": 1, "width": 9, "height": 6, "length": FRAMES}
-OTHERS = {
-    "YouTube-VIS": {
-        "videos": [VIDEO],
-        "annotations": [{"id": 1, "segmentations": [MASK] * FRAMES}],
-    },
-    "masks without images": [square(1)],
-    "no annotations": {"images": []},
-    "no images": data_set([square(1)], images=[]),
-    "images without names": data_set([], images=[{"id": 1, "width": 9, "height": 6}]),
-    "one number twice": data_set([], images=2 * data_set([])["images"][:1]),
-    "no category": data_set([{"image_id": 1, "segmentation": MASK}]),
-    "no list of annotations": data_set(3),
-    "sizes that are no numbers": data_set(
-        [], images=[{"id": 1, "file_name": "a", "width": 9.5, "height": "6"}]
-    ),
-    "no size": data_set(
-        [], images=[{"id": 1, "file_name": "a", "width": 0, "height": 6}]
-    ),
-    "counts below 0": data_set([square(1, segmentation={"counts": [-1, 55]})]),
-    "counts too large": data_set([square(1, segmentation={"counts": [1 << 31]})]),
-    "no counts": data_set([square(1, segmentation={"size": [6, 9]})]),
-    "a number for counts": data_set([square(1, segmentation={"counts": 5})]),
-    "nothing": "",
-    "no object": [],
-    "nested too deep": "[" * 100_000,
-}
-
-
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_is_no_data_set_is_refused_by_the_forms(name, refused):
     said = f"'masks.json' is not a COCO data set. {re.escape(FORMS)}"
-    refused(OTHERS[name], said)
+    other = dict(OTHERS[name])
+    one = square(1) | other.pop("annotation", {})
+    refused(other.get("whole", data_set([one]) | other), said)

@@ -1,5 +1,9 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
+from json_files import read_json
 from made_clips import noise
 from PIL import Image
 
@@ -66,38 +70,26 @@ def test_what_others_hide_is_said_by_names(tmp_path, columns):
     assert labels.hidden(dict(enumerate("abc", 1))) == said
 
 
-def cut(folder):
-    save(folder, np.tile(SOME[0], (40, 40)))
-    file = folder / "00000.png"
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
+# Three masks of their size, one of another, and one whose file is cut off.
 SOME = noise(3, 5, 7, seed=2)
-
-
-NO_MASKS = {
-    "has 3 masks, but the clip uses 4 frames": (lambda at: save(at, *SOME), 4),
-    "has 1 mask, but the clip uses 4 frames": (lambda at: save(at, SOME[0]), 4),
-    "'00001.png' is 7x4, but the clip is 7x5": (
-        lambda at: save(at, SOME[0], SOME[1][:4]),
-        2,
-    ),
-    "'00000.png' is": (lambda at: (at / "00000.png").write_bytes(b"no image"), 1),
-    "'00000.png'": (cut, 1),
-    "not a folder": (lambda at: at.rmdir(), 1),
-    "next to": (lambda at: (save(at / "1", SOME[0]), save(at, SOME[0])), 1),
-    **{
-        f"'{name}' is not a label": (lambda at, name=name: save(at / name, SOME[0]), 1)
-        for name in ("cat", "0", "256", "-1", "²")
-    },
-}
+OTHERS = [*SOME, SOME[1][:4], np.tile(SOME[0], (40, 40))]
+NO_MASKS = read_json(Path(__file__).with_name("no_masks.json"))
+"""By what is said, how many frames a clip has, and the files of a folder: numbers of
+those masks, or a text."""
 
 
 @pytest.mark.parametrize("said", NO_MASKS)
 def test_folders_that_are_no_masks_of_the_clip_are_refused(tmp_path, said):
-    make, frames = NO_MASKS[said]
-    (tmp_path / "masks").mkdir()
-    make(tmp_path / "masks")
+    frames, files = NO_MASKS[said]
+    for name, content in files.items():
+        file = tmp_path / "masks" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str):
+            file.write_text(content)
+        else:
+            Image.fromarray(OTHERS[content]).save(file)
+        if content == 4:
+            os.truncate(file, file.stat().st_size // 2)
     for read in (read_labels, read_regions):
         with pytest.raises(MaskError, match=said):
             read(tmp_path / "masks", frames, SIZE)
@@ -153,18 +145,7 @@ def test_runs_begin_outside_and_go_down_the_columns():
     assert (runs(mask), runs(~mask), runs(mask & False)) == ([3, 3], [0, 3, 3], [6])
 
 
-WRONG = [
-    [34],
-    [-1, 36],
-    [1.0, 34.0],
-    ["35"],
-    [True, 34],
-    [],
-    "d06~~",
-    "",
-    [2**62] * 4 + [35],
-    [1e999, 35],
-]
+WRONG = read_json(Path(__file__).with_name("no_runs.json"))
 
 
 def test_runs_that_are_none_and_no_masks_at_all_are_refused(tmp_path):
@@ -184,18 +165,17 @@ def test_runs_that_are_none_and_no_masks_at_all_are_refused(tmp_path):
         ("masks.json", lambda labels, path: write_rle(split(labels), path)),
     ],
 )
-def test_labels_are_read_by_window(tmp_path, labels, name, write, monkeypatch):
+def test_labels_are_read_by_window(tmp_path, labels, name, write, watched):
     labels = labels % 3
     write(labels, tmp_path / name)
     found = read_labels(tmp_path / name, 3, SIZE)
     assert isinstance(found, Labels)
     assert (found.shape, found.dtype, found.present) == (labels.shape, np.uint8, {1, 2})
-    opened, really = [], Image.open
-    note = lambda file: opened.append(file.name) or really(file)  # noqa: E731
-    monkeypatch.setattr(Image, "open", note)
+    opened = watched(Image, "open")
     for start, stop in ((0, 0), (1, 2), (1, 3)):
         assert np.array_equal(found.read(start, stop), labels[start:stop])
-    assert "00000.png" not in opened  # only what is asked for
+    # only what is asked for
+    assert "00000.png" not in [file.name for (file,), _ in opened]
 
 
 class Drawn(list):

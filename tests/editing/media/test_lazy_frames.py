@@ -59,6 +59,7 @@ def test_an_index_means_what_it_means_of_an_array(key):
         (3, [(3, 4)]),
         (slice(2, 4), [(2, 4)]),
         ((5, 1, 1), [(5, 6)]),
+        ((2, ..., None), [(2, 3)]),
         (slice(None, None, 3), [(0, 1), (3, 4), (6, 7)]),
     ],
     ids=str,

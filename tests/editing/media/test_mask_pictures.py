@@ -1,13 +1,15 @@
 """Masks as other tools write them: one rule for files, folders, archives, videos."""
 
 from fractions import Fraction
+from pathlib import Path
 from shutil import make_archive
 
 import cv2
 import numpy as np
 import pytest
+from json_files import read_json
 from made_clips import noise, write_clip
-from PIL import Image
+from PIL import Image, ImageColor
 
 from regrain.editing.errors import MaskError
 from regrain.editing.media.clip import ArrayClip
@@ -54,48 +56,64 @@ def grey(inside, high=255, low=0):
     return np.where(inside, high, low).astype(np.uint8)
 
 
-def rgb(*things, ground=(0, 0, 0)):
-    picture = np.full((SIDE, SIDE, 3), ground, np.uint8)
+def rgb(*things, ground="#000000"):
+    picture = np.full((SIDE, SIDE, 3), ImageColor.getrgb(ground), np.uint8)
     for inside, color in things:
-        picture[inside] = color
+        picture[inside] = ImageColor.getrgb(color)
     return picture
 
 
-def indexed(values, *colors, transparency=None):
-    image = Image.fromarray(values.astype(np.uint8))
-    image.putpalette([level for color in colors for level in color])
-    if transparency is not None:
-        image.info["transparency"] = transparency
-    return image
-
-
-# Those of the page for its first two regions.
-YELLOW, NAVY = (255, 225, 26), (11, 42, 140)
-RED, GREEN, OLIVE = (255, 0, 0), (0, 255, 0), (128, 128, 0)
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-IN_COLORS = rgb((LEFT, YELLOW), (RIGHT, NAVY))
-# What is in the picture, and the regions that it means.
-MEANT = {
-    "labels": (indexed(TWO, BLACK, RED, GREEN), BOTH),
-    "labels in black": (indexed(TWO, BLACK, BLACK, BLACK), BOTH),
-    "labels in two greys": (indexed(TWO, BLACK, (99, 99, 99), WHITE), BOTH),
-    "white on black": (Image.fromarray(WHITE_DISC), ONE),
-    "white on black, as colours": (Image.fromarray(WHITE_DISC).convert("RGB"), ONE),
-    "white on black, opaque": (Image.fromarray(WHITE_DISC).convert("RGBA"), ONE),
-    "one bit": (Image.fromarray(DISC), ONE),
-    "white stored before black": (indexed(~DISC, WHITE, BLACK), ONE),
-    "white as an index": (Image.fromarray(WHITE_DISC).convert("P"), ONE),
-    "edges": (Image.fromarray(DRAWN), {1: DRAWN >= 128}),
-    "the page's colours": (Image.fromarray(IN_COLORS), BOTH),
-    "every colour of the palette": (
-        Image.fromarray(palette({n: default_color(n) for n in ALL})[X // 8 % 9]),
-        {label: label == X // 8 % 9 for label in ALL},
-    ),
-    "the same as an index": (
-        indexed(np.where(LEFT, 0, TWO + 1), YELLOW, BLACK, WHITE, NAVY),
-        BOTH,
-    ),
+STRIPES = X // 8 % 9
+PIXELS = {
+    "disc": DISC,
+    "not disc": ~DISC,
+    "white disc": WHITE_DISC,
+    "left": LEFT,
+    "right": RIGHT,
+    "two": TWO,
+    "left, between and right": np.where(LEFT, 0, TWO + 1),
+    "edges": DRAWN,
+    "edges of white": DRAWN >= 128,
+    "stripes": palette({n: default_color(n) for n in ALL})[STRIPES],
+    **{f"stripe {label}": label == STRIPES for label in ALL},
+    "two and a void": TWO + grey(DISC & (TWO == 0)),
+    "two of 16 bits": TWO.astype(np.uint16),
+    "real disc": DISC.astype(np.float32),
+    "levels of video": grey(DISC, 235, 16),
+    "soft": SOFT,
+    "ramp": RAMP,
+    "noise": NOISE,
+    "grey noise": NOISE[..., 0],
+    "alpha": np.dstack([rgb(ground="#ffffff"), WHITE_DISC]),
 }
+TABLES = read_json(Path(__file__).with_name("mask_pictures.json"))
+"""Pictures, as `picture` takes them: what they mean, or that they are none."""
+
+
+def picture(pixels="", mode="", palette=(), transparency=(), colors=(), few=0):
+    """A picture by its pixels, which may be indices of a palette, or by the colours of
+    its parts."""
+    if colors:
+        things = [(PIXELS[part], color) for part, color in colors.items()]
+        return Image.fromarray(rgb(*things))
+    values = PIXELS[pixels]
+    if palette:
+        image = Image.fromarray(values.astype(np.uint8))
+        known = [ImageColor.getrgb(color) for color in palette]
+        image.putpalette([level for color in known for level in color])
+        if transparency:
+            image.info["transparency"] = bytes(transparency)
+        return image
+    image = Image.fromarray(values)
+    if few:
+        return image.quantize(few)
+    return image.convert(mode) if mode else image
+
+
+def meant(name):
+    """A picture, and by region where it is."""
+    given, means = TABLES["meant"][name]
+    return picture(**given), {int(n): PIXELS[part] for n, part in means.items()}
 
 
 def close(found, meant, least=1.0):
@@ -104,17 +122,18 @@ def close(found, meant, least=1.0):
         assert (np.asarray(found[label])[0] == mask).mean() >= least
 
 
-@pytest.mark.parametrize(("image", "meant"), MEANT.values(), ids=MEANT)
-def test_a_file_a_folder_and_an_archive_mean_the_same(image, meant, tmp_path):
+@pytest.mark.parametrize("name", TABLES["meant"])
+def test_a_file_a_folder_and_an_archive_mean_the_same(name, tmp_path):
+    image, regions = meant(name)
     folder = tmp_path / "in"
     folder.mkdir()
     image.save(folder / "0.png")
     for path in (folder, folder / "0.png"):
-        close(open_regions(path, 1, SIZE), meant)
-        close(read_masks(path, {}), meant)
+        close(open_regions(path, 1, SIZE), regions)
+        close(read_masks(path, {}), regions)
     make_archive(tmp_path / "masks", "zip", tmp_path, "in")
     tracks, _ = read_tracks([tmp_path / "masks.zip"], tmp_path, range(1), 1, SIZE, {})
-    assert sorted(tracks) == sorted(meant)
+    assert sorted(tracks) == sorted(regions)
 
 
 def written(image, path, **how):
@@ -149,9 +168,9 @@ KEPT += [(form, "the page's colours") for form in LOSSLESS]
 @pytest.mark.parametrize(("form", "drawn"), KEPT)
 def test_pictures_and_videos_keep_what_is_read(form, drawn, tmp_path):
     ending, how = (LOSSY | LOSSLESS)[form]
-    image, meant = MEANT[drawn]
+    image, regions = meant(drawn)
     path = written(image, tmp_path / f"in{ending}", **how)
-    close(read_masks(path, {}), meant, 0.98 if form in LOSSY else 1)
+    close(read_masks(path, {}), regions, 0.98 if form in LOSSY else 1)
 
 
 def save_all(folder, *images):
@@ -183,7 +202,7 @@ def test_levels_of_video_are_black_and_white(tmp_path):
 
 
 def test_known_colours_keep_their_labels(tmp_path):
-    save_all(tmp_path, Image.fromarray(rgb((LEFT, (59, 130, 246)), (RIGHT, OLIVE))))
+    save_all(tmp_path, Image.fromarray(rgb((LEFT, "#3b82f6"), (RIGHT, "#808000"))))
     colors = {5: "#808000", 9: "#3B82F6"}
     labels = read_labels(tmp_path, 1, SIZE, [5, 9], colors=colors)[0]
     assert (labels == np.where(LEFT, 9, np.where(RIGHT, 5, 0))).all()
@@ -193,18 +212,10 @@ def test_known_colours_keep_their_labels(tmp_path):
             read_labels(tmp_path, 1, SIZE, colors={**colors, 1: "#ff0000"})
 
 
-WHITE_IS = {
-    "region 1": ([], {}, 1),
-    "region 1 among others": ([1, 3], {}, 1),
-    "the only region": ([255], {}, 255),
-    "region 1, which is there": ([255, 1], {}, 1),
-    "the region in white": ([1, 5], {1: "#ff0000", 5: "#ffffff"}, 5),
-}
-
-
-@pytest.mark.parametrize("whose", WHITE_IS)
+@pytest.mark.parametrize("whose", TABLES["white is"])
 def test_white_is_one_region(whose, tmp_path):
-    order, colors, label = WHITE_IS[whose]
+    order, colors, label = TABLES["white is"][whose]
+    colors = {int(region): color for region, color in colors.items()}
     save_all(tmp_path, Image.fromarray(WHITE_DISC), Image.fromarray(DRAWN))
     labels = read_labels(tmp_path, 2, SIZE, order, colors=colors)
     assert (labels[0] == label * DISC).all()
@@ -212,47 +223,23 @@ def test_white_is_one_region(whose, tmp_path):
 
 
 def test_white_may_be_one_colour_of_several(tmp_path):
-    white, both = rgb((LEFT, WHITE)), rgb((LEFT, WHITE), (RIGHT, YELLOW))
+    white, both = rgb((LEFT, "#ffffff")), rgb((LEFT, "#ffffff"), (RIGHT, "#ffe11a"))
     save_all(tmp_path, Image.fromarray(white), Image.fromarray(both))
     labels = read_labels(tmp_path, 2, SIZE, colors={2: "#ffffff"})
     assert (labels[0] == 2 * LEFT).all()
     assert (labels[1] == 2 * LEFT + RIGHT).all()
 
 
-@pytest.mark.parametrize(
-    "image",
-    [
-        Image.fromarray(WHITE_DISC),
-        indexed(DISC, BLACK, RED),
-        Image.fromarray(rgb((DISC, YELLOW))),
-    ],
-)
-def test_empty_pictures_are_of_every_form(image, tmp_path):
-    save_all(tmp_path, Image.fromarray(grey(DISC, 0)), image)
+@pytest.mark.parametrize("given", TABLES["empty"])
+def test_empty_pictures_are_of_every_form(given, tmp_path):
+    save_all(tmp_path, Image.fromarray(grey(DISC, 0)), picture(**given))
     labels = read_labels(tmp_path, 2, SIZE)
     assert [int(one.sum()) for one in labels] == [0, DISC.sum()]
 
 
-OTHERS = {
-    "labels in grey": Image.fromarray(TWO),
-    "labels in grey, a void in white": Image.fromarray(TWO + grey(DISC & (TWO == 0))),
-    "labels of 16 bits": Image.fromarray(TWO.astype(np.uint16)),
-    "real numbers": Image.fromarray(DISC.astype(np.float32)),
-    "levels of video": Image.fromarray(grey(DISC, 235, 16)),
-    "soft": Image.fromarray(SOFT),
-    "a ramp as an index": Image.fromarray(RAMP).convert("P"),
-    "soft as an index": Image.fromarray(SOFT).quantize(32),
-    "grey noise": Image.fromarray(NOISE[..., 0]),
-    "a photograph": Image.fromarray(NOISE),
-    "alpha of white": Image.fromarray(np.dstack([rgb(ground=WHITE), WHITE_DISC])),
-    "alpha of an index": indexed(DISC, BLACK, WHITE, transparency=b"\0\xff"),
-    "nearly the page's colours": Image.fromarray(rgb((LEFT, (255, 225, 27)))),
-    "an index that begins with a region": indexed(TWO, RED, BLACK, GREEN),
-}
-
-
-@pytest.mark.parametrize("image", OTHERS.values(), ids=OTHERS)
-def test_every_other_picture_is_refused_by_the_forms(image, tmp_path):
+@pytest.mark.parametrize("kind", TABLES["refused"])
+def test_every_other_picture_is_refused_by_the_forms(kind, tmp_path):
+    image = picture(**TABLES["refused"][kind])
     folder = tmp_path / "2" / "1"
     folder.mkdir(parents=True)
     file = folder / f"0.{'tif' if image.mode == 'F' else 'png'}"
@@ -265,17 +252,10 @@ def test_every_other_picture_is_refused_by_the_forms(image, tmp_path):
         assert file.name in caught.value.message
 
 
-CHANGED = {
-    "the page's colours": Image.fromarray(IN_COLORS),
-    "labels": Image.fromarray(TWO),
-    "two greys": Image.fromarray(rgb((LEFT, (90, 90, 90)), (RIGHT, WHITE))),
-    "grey noise": Image.fromarray(NOISE[..., 0]),
-}
-
-
 @pytest.mark.parametrize("form", LOSSY)
-@pytest.mark.parametrize("image", CHANGED.values(), ids=CHANGED)
-def test_all_that_a_codec_may_have_changed_is_refused_but_white(image, form, tmp_path):
+@pytest.mark.parametrize("kind", TABLES["refused of codecs"])
+def test_all_that_a_codec_may_have_changed_is_refused_but_white(kind, form, tmp_path):
+    image = picture(**TABLES["refused of codecs"][kind])
     ending, how = LOSSY[form]
     path = written(image.convert("RGB"), tmp_path / f"in{ending}", **how)
     with pytest.raises(MaskError) as caught:
@@ -283,16 +263,9 @@ def test_all_that_a_codec_may_have_changed_is_refused_but_white(image, form, tmp
     assert caught.value.message.endswith(FORMS)
 
 
-MIXED = {
-    "white and labels": (Image.fromarray(WHITE_DISC), indexed(TWO, BLACK, RED, GREEN)),
-    "white and colours": (Image.fromarray(WHITE_DISC), Image.fromarray(IN_COLORS)),
-    "colours and labels": (Image.fromarray(IN_COLORS), indexed(TWO, BLACK, RED, GREEN)),
-}
-
-
-@pytest.mark.parametrize("images", MIXED.values(), ids=MIXED)
-def test_one_form_holds_for_all_frames(images, tmp_path):
-    save_all(tmp_path, *images)
+@pytest.mark.parametrize("names", TABLES["mixed"])
+def test_one_form_holds_for_all_frames(names, tmp_path):
+    save_all(tmp_path, *(meant(name)[0] for name in names))
     said = "'00000.png' and '00001.png' are of two forms"
     with pytest.raises(MaskError, match=said):
         read_labels(tmp_path, 2, SIZE)
@@ -308,7 +281,7 @@ VIDEOS = {
 @pytest.mark.parametrize(("name", "written"), VIDEOS.items(), ids=VIDEOS)
 def test_a_video_with_an_alpha_channel_is_no_mask(name, written, tmp_path):
     codec, pixels = written
-    frames = np.stack([np.dstack([rgb(ground=WHITE), WHITE_DISC])] * 3)
+    frames = np.stack([PIXELS["alpha"]] * 3)
     path = write_clip(tmp_path / name, frames, codec=codec, pixels=pixels)
     with pytest.raises(MaskError, match="has an alpha channel. Use indexed PNG"):
         open_regions(path, 3, SIZE)
@@ -318,7 +291,8 @@ def test_later_frames_of_a_long_video_are_refused_when_they_are_read(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr("regrain.editing.media.labels._LOOKED_AT", 2)
-    frames = np.stack([IN_COLORS, rgb((LEFT, GREEN)), IN_COLORS])
+    known = rgb((LEFT, "#ffe11a"))
+    frames = np.stack([known, rgb((LEFT, "#00ff00")), known])
     write_lossless(tmp_path / "a.mkv", ArrayClip(frames, Fraction(8)))
     with pytest.raises(MaskError, match="'a.mkv' has #00ff00, which no region has"):
         read_labels(tmp_path / "a.mkv", 3, SIZE)
@@ -335,13 +309,15 @@ def test_later_frames_of_a_long_video_are_refused_when_they_are_read(
     ],
 )
 def test_a_file_may_hold_a_picture_for_each_frame(ending, drawn, tmp_path):
-    image, meant = MEANT[drawn]
+    image, regions = meant(drawn)
     other = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     path = tmp_path / f"a.{ending}"
     how = {"lossless": True} if ending == "webp" else {}
     image.save(path, save_all=True, append_images=[other, image], **how)
     for label, mask in open_regions(path, 3, SIZE).items():
-        assert (mask[:] == [meant[label], meant[label][:, ::-1], meant[label]]).all()
+        assert (
+            mask[:] == [regions[label], regions[label][:, ::-1], regions[label]]
+        ).all()
     said = f"'a.{ending}' has 3 masks, but the clip uses 1"
     with pytest.raises(MaskError, match=said):
         read_labels(path, 1, SIZE)
@@ -359,7 +335,7 @@ def test_a_mask_that_lies_on_its_side_is_turned(tmp_path):
 
 @pytest.mark.parametrize("name", [".ipynb_checkpoints", "__MACOSX", "@eaDir", ".x"])
 def test_hidden_files_are_no_masks(name, tmp_path):
-    labels, _ = MEANT["labels"]
+    labels, _ = meant("labels")
     save_all(tmp_path, labels, labels)
     (tmp_path / name).mkdir()
     labels.save(tmp_path / name / "00000-checkpoint.png")
@@ -392,7 +368,7 @@ def test_masks_of_the_files_own_size_are_scaled(form, tmp_path):
 
 
 def test_one_mask_is_of_the_frame_that_is_said(tmp_path):
-    labels, _ = MEANT["labels"]
+    labels, _ = meant("labels")
     one = tmp_path / "one.png"
     labels.save(one)
     found = read_labels(one, 4, SIZE, at=2)[:]
@@ -410,7 +386,7 @@ def test_one_mask_is_of_the_frame_that_is_said(tmp_path):
 def test_a_gif_beside_png_files_is_no_mask(tmp_path):
     Image.fromarray(WHITE_DISC).save(tmp_path / "0.GIF", format="GIF")
     close(open_regions(tmp_path, 1, SIZE), ONE)
-    labels, _ = MEANT["labels"]
+    labels, _ = meant("labels")
     labels.save(tmp_path / "0.png")  # the GIF is a preview of it
     close(open_regions(tmp_path, 1, SIZE), BOTH)
 

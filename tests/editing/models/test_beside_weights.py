@@ -2,9 +2,12 @@
 nothing, and what nobody knows."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from damaged_models import reweighted
+from json_files import read_json
 from made_models import loaded, write_control_net, write_sdxl, write_wan
 from made_motion import write_adapter
 from made_pictures import write_encoder, write_reader
@@ -39,7 +42,7 @@ def folders(tmp_path_factory, small, small_folder):
     }
 
 
-KINDS = (
+KINDS = [
     "UNet2DConditionModel",
     "AutoencoderKL",
     "CLIPTextModel",
@@ -51,7 +54,7 @@ KINDS = (
     "CLIPVisionModelWithProjection",
     "CLIPModel",
     "Sam2VideoModel",
-)
+]
 # Read by other names than their files have, which begin so.
 RENAMED = {"Sam3TrackerVideoModel": "tracker_model."}
 
@@ -140,29 +143,8 @@ def xl(folders):
     return loaded(folders["CLIPTextModelWithProjection"].parent)
 
 
-IDLE = [
-    "model_ema.decay",
-    "first_stage_model.loss.x",
-    "ema.x",
-    "embedding_manager.embedder.x",
-    "num_updates",
-    "alphas_cumprod",
-    "alphas_cumprod_prev",
-    "betas",
-    "sqrt_alphas_cumprod",
-    "log_one_minus_alphas_cumprod",
-    "posterior_variance",
-    "denoiser.sigmas",
-    "logvar",
-    "lvlb_weights",
-    "global_step",
-    "x.attn_mask",
-    "x.logit_scale",
-    "cond_stage_model.transformer.text_projection.weight",
-    "cond_stage_model.transformer.vision_model.x",
-    "cond_stage_model.model.text_projection",
-    "cond_stage_model.transformer.x.position_ids",
-]
+IDLE = read_json(Path(__file__).with_name("idle.json"))
+"""Names of weights that change nothing."""
 
 
 @pytest.mark.full(but="sd1-")
@@ -206,29 +188,15 @@ def test_a_motion_adapter_of_8_bits_is_read(small, tmp_path):
 
 
 WEIGHT = torch.ones(64, 64).to(EIGHT)
-REFUSED = {
-    "blocks": {"a.scale_weight": torch.ones(2, 2)},
-    "columns": {"a.weight_scale": torch.ones(1, 64)},
-    "rows of another": {
-        "b.weight_scale": torch.ones(64),
-        "b.weight": torch.ones(1, 64).to(EIGHT),
-    },
-    "exponents": {"a.weight_scale": torch.ones(64, dtype=torch.uint8)},
-    "another word": {"a.weight_scale_inv": torch.ones(1)},
-    "of nothing": {"c.weight_scale": torch.ones(1)},
-    "twice": {"a.scale_weight": torch.ones(1), "a.weight_scale": torch.ones(1)},
-    "of an input, without a scale": {"a.input_scale": torch.ones(1)},
-    "of an input, by channels": {
-        "a.scale_input": torch.ones(64),
-        "a.weight_scale": torch.ones(1),
-    },
-}
+REFUSED = read_json(Path(__file__).with_name("scales_refused.json"))
+"""By their kind, what stands beside a matrix, "a.weight"."""
 
 
 @pytest.mark.parametrize("form", REFUSED)
 def test_other_scales_are_refused_by_their_names(form, tmp_path):
     marks = REFUSED[form]
-    save_file({"a.weight": WEIGHT} | marks, file := tmp_path / "a.safetensors")
+    weights = reweighted({"a.weight": WEIGHT}, marks)
+    save_file(weights, file := tmp_path / "a.safetensors")
     said = f"has '{[*marks][0]}', which "
     model = torch.nn.Module()
     model.a, model.b = torch.nn.Linear(64, 64), torch.nn.Linear(64, 1)

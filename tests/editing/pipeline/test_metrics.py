@@ -167,21 +167,11 @@ def test_what_is_not_there_has_no_figure(edited):
     assert found["inside_psnr"] < 40
 
 
-def test_flows_are_estimated_and_areas_grown_once(edited, monkeypatch):
+def test_flows_are_estimated_and_areas_grown_once(edited, watched):
     """By tracks and metrics of a run; another run estimates them anew."""
     request, result = edited
-    estimated, hidden, grown = [], [], []
-    estimate, hide = flow._dis_flow, flow.occlusion
-    grow = edit_request.grow_labels
-    monkeypatch.setattr(
-        flow, "_dis_flow", lambda *pair: estimated.append(0) or estimate(*pair)
-    )
-    monkeypatch.setattr(
-        flow, "occlusion", lambda *flows: hidden.append(0) or hide(*flows)
-    )
-    monkeypatch.setattr(
-        edit_request, "grow_labels", lambda *given: grown.append(0) or grow(*given)
-    )
+    estimated, hidden = watched(flow, "_dis_flow"), watched(flow, "occlusion")
+    grown = watched(edit_request, "grow_labels")
     measure(result, request)
     assert pick(request, (1, 3)).areas[:].any()  # as a window of the run reads them
     assert len(grown) == len(request.clip)

@@ -80,17 +80,12 @@ def seen(path, frames=1):
     return open_clip(path).read(0, frames).astype(int)
 
 
-def test_everything_is_written(tmp_path, result, write):
+def test_a_report_has_plain_numbers_and_an_edit_its_frames(tmp_path, result, write):
     report = {"seconds": np.float32(0.5), "fps": Fraction(3, 2), "warnings": []}
-    out = write(replace(result, control=result.source), report, "a/out")
-    names = "comparison.mp4 control.mp4 edited.mp4 masks.mp4 report.json"
-    maps = ["attention/the_cat_after.mp4", "attention/the_cat_before.mp4"]
-    assert sorted(tree(out)) == [*maps, *names.split()]
+    out = write(result, report, "a/out")
     assert [*(tmp_path / "a").iterdir()] == [out]
     assert read_json(out / "report.json") == report | {"fps": "3/2"}
-    edited = open_clip(out / "edited.mp4")
-    assert (edited.size, edited.fps, len(edited)) == ((WIDTH, HEIGHT), RATE, FRAMES)
-    assert off(edited.read(0, FRAMES), result.frames).max() <= 2
+    assert off(seen(out / "edited.mp4", FRAMES), result.frames).max() <= 2
 
 
 def test_the_areas_of_a_run_become_a_picture_per_step(result, write):
@@ -106,22 +101,6 @@ def test_the_areas_of_a_run_become_a_picture_per_step(result, write):
             # yellow where the edit is let through, else grey
             assert frame[15, yellow, 0] - frame[15, yellow, 2] > 30
             assert np.ptp(frame[15, grey]) < 20
-
-
-def test_explaining_videos_show_what_they_say(write):
-    out = write()
-    (both,) = seen(out / "comparison.mp4")
-    assert both.shape == (HEIGHT, 2 * WIDTH, 3)
-    assert np.abs(both[15, [20, WIDTH + 20]].mean(1) - (100, 150)).max() < 2
-    (masks,) = seen(out / "masks.mp4")
-    expected = [(165, 58, 58), (100, 100, 100), (58, 58, 165)]
-    assert np.abs(masks[15, [8, 25, 38]] - expected).max() < 12
-    (before,), (after,) = (
-        seen(out / "attention" / f"the_cat_{when}.mp4") for when in ("before", "after")
-    )
-    # From dark over the colour of the region to white; both videos share one scale.
-    assert after[15, 5].sum() > 500 > 350 > before[15, 5].sum()
-    assert np.abs(after[15, 40] - before[15, 40]).max() < 12
 
 
 @pytest.mark.parametrize("report", [{(0, 1): "a key"}, {"object": object()}])

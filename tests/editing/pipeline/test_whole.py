@@ -88,16 +88,13 @@ def test_a_stretch_may_touch_the_ends_and_images_may_be_whole(
     assert np.abs(found.mean((1, 2, 3)) - levels).max() < 3
 
 
-def test_what_is_interlaced_is_made_whole_frames_around_an_edit_too(
-    tmp_path, monkeypatch
-):
+def test_what_is_interlaced_is_made_whole_frames_around_an_edit_too(tmp_path, watched):
     path = write_clip(tmp_path / "a.mp4", moving(6), x264_params="tff=1")
     clip = open_clip(path, 1, 1, 2, deinterlace=True)
-    opened = []
-    opens = lambda *of, **how: opened.append(open_clip(*of, **how)) or opened[0]  # noqa: E731
-    monkeypatch.setattr(outputs, "open_clip", opens)
+    opened = watched(outputs, "open_clip")
     write_whole(tmp_path / "w.mp4", clip, iter(clip.read(0, 2)))
-    assert opened[0].deinterlace
+    ((_, how),) = opened
+    assert how["deinterlace"]
 
 
 def test_what_cannot_be_whole_is_refused_before_the_engine_is_loaded(

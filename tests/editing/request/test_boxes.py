@@ -3,9 +3,11 @@ read."""
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from json_files import read_json
 from made_clips import black
 
 from regrain.editing import EditRequest, Region, RequestError
@@ -24,6 +26,7 @@ FRAME = (640, 480)
 ON = Focus("on")
 AUTO = Focus("auto")
 NOTHING = [np.nan] * 4
+TABLES = read_json(Path(__file__).with_name("boxes.json"))
 
 
 def find(rows, cuts=(), focus=ON, size=FRAME, fps=8.0, **more):
@@ -40,25 +43,13 @@ def assert_holds(boxes, rows):
 # --- Still boxes
 
 
-STILL = [
-    # the union is 160 x 160; 40 pixels around
-    ([[200, 100, 340, 240], [220, 100, 360, 260]], ON, [160, 60, 240, 240]),
-    # at least 32 pixels around
-    ([[300, 200, 340, 240]], ON, [268, 168, 104, 104]),
-    ([[300, 200, 400, 300]], Focus("on", 0.5), [250, 150, 200, 200]),
-    # near a border a box is moved, never padded
-    ([[0, 0, 100, 100]], ON, [0, 0, 164, 164]),
-    ([[540, 380, 640, 480]], ON, [476, 316, 164, 164]),
-    # 20 x 200, with 50 around 120 x 300; at most twice as long as wide
-    ([[300, 100, 320, 300]], ON, [235, 50, 150, 300]),
-]
-
-
-@pytest.mark.parametrize(("rows", "focus", "box"), STILL)
-def test_a_still_box_is_the_union_and_a_quarter_of_its_longer_side_around(
-    rows, focus, box
+@pytest.mark.parametrize(
+    ("rows", "around", "box"), TABLES["still"].values(), ids=TABLES["still"]
+)
+def test_a_still_box_is_the_union_and_a_share_of_its_longer_side_around(
+    rows, around, box
 ):
-    assert find(rows, focus=focus).tolist() == [box] * len(rows)
+    assert find(rows, focus=Focus("on", around)).tolist() == [box] * len(rows)
 
 
 def test_what_is_most_of_the_frame_is_the_frame():
@@ -208,27 +199,12 @@ def test_boxes_of_many_sizes_keep_their_ratio_within_a_pixel(width):
 # --- Written
 
 
-@pytest.mark.parametrize(
-    ("text", "focus"),
-    [
-        ("off", Focus("off")),
-        ("auto", Focus("auto", 0.25)),
-        (" On  0.5", Focus("on", 0.5)),
-        ("each 0", Focus("each", 0.0)),
-        ("320x240+96+40", Focus("boxes")),
-        ("320x240+96+40+97+41, 7:2x2+0+0", Focus("boxes")),
-    ],
-)
+@pytest.mark.parametrize(("text", "focus"), TABLES["asked"].items())
 def test_what_can_be_asked_for(text, focus):
-    assert read_focus(text) == focus
+    assert read_focus(text) == Focus(*focus)
 
 
-BAD = ["", "of", "on -1", "on 5", "on 0.5 0.5", "off 1", "320x240", "320x240+1", "nan"]
-BAD += ["-3x4+0+0", "3x4-1+0", "1e3x4+0+0", "320x240+96+40;", ",", "٣x٣+0+0"]  # noqa: RUF001
-BAD += ["9" * 50, "on " + "9" * 30, "999999x3+0+0", "1:2:3x4+0+0"]
-
-
-@pytest.mark.parametrize("text", BAD)
+@pytest.mark.parametrize("text", TABLES["refused"])
 def test_anything_else_is_refused_in_one_line(text):
     with pytest.raises(RequestError, match=r"^focus: Expected ") as caught:
         request(focus=text)
@@ -245,21 +221,7 @@ def test_boxes_are_read_as_they_were_written():
         assert (read_boxes(text, count, FRAME) == boxes[:count]).all()
 
 
-OUTSIDE = [
-    ("0x4+0+0", "Box 0x4+0+0 of frame 0 is not inside 64x64"),
-    ("4x0+0+0", "Box 4x0+0+0 of frame 0 is not inside 64x64"),
-    ("64x64+1+0", "Box 64x64+1+0 of frame 0"),
-    ("8x8+0+60", "Box 8x8+0+60"),
-    ("8x8+0+0+0+0+90+0+0+0", "Box 8x8+90+0 of frame 2"),
-    ("8x8+0+0+1+1", "There are 2 places for 4 frames from frame 0 on"),
-    ("1:8x8+0+0", "The boxes begin at frames [1] of a clip of 4. Begin at 0"),
-    ("8x8+0+0, 2:8x8+0+0, 1:8x8+0+0", "The boxes begin at frames"),
-    ("8x8+0+0, 4:8x8+0+0", "The boxes begin at frames"),
-    ("8x8+0+0, 0:8x8+0+0", "The boxes begin at frames"),
-]
-
-
-@pytest.mark.parametrize(("text", "said"), OUTSIDE)
+@pytest.mark.parametrize(("text", "said"), TABLES["outside"].items())
 def test_boxes_that_are_not_in_the_clip_are_refused_in_one_line(text, said):
     with pytest.raises(RequestError, match=f"^focus: {re.escape(said)}") as caught:
         request(focus=text)
@@ -273,14 +235,7 @@ def request(**changes):
     return EditRequest(clip, labels, (Region("cat", 1, "a fox"),), **changes)
 
 
-@pytest.mark.parametrize(
-    ("focus", "kept"),
-    [
-        ("8x8+0+0+1+1+2+2+3+3", "8x8+1+1+3+3"),
-        ("8x8+2+2", "8x8+2+2"),
-        ("on", "on"),
-    ],
-)
+@pytest.mark.parametrize(("focus", "kept"), TABLES["of frames 1 and 3"].items())
 def test_some_frames_of_a_clip_keep_their_boxes(focus, kept):
     assert pick(request(focus=focus), (1, 3)).focus == kept
 

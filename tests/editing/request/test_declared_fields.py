@@ -1,6 +1,7 @@
 """Every field of an edit and of a region, declared once, is where it is offered."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -83,34 +84,12 @@ def test_project_files_have_every_key():
     assert set(region["properties"]) == set(REGION)
 
 
-# What replaces a field, and what the request then has.
-CHANGES = {
-    "prompts": (["a fox", "a dog"], {"prompt": "a fox", "more_prompts": ("a dog",)}),
-    "method": ("sdedit", {"method": "sdedit"}),
-    "params": ({"steps": 3}, {"params": {"steps": 3}}),
-    "model": ("owner/name", {"model": "owner/name"}),
-    "prediction": ("sample", {"prediction": "sample"}),
-    "loras": (["loras/ink@0.5"], {"loras": ("loras/ink@0.5",)}),
-    "motion": ("motion/lcm@0.5", {"motion": "motion/lcm@0.5"}),
-    "pictures": (["toy.png@0.5"], {"picture": "toy.png", "picture_scale": 0.5}),
-    "picture_adapter": ("pictures/plus", {"picture_adapter": "pictures/plus"}),
-    "reader": ("readers/clip", {"reader": "readers/clip"}),
-    "adapter": ("mine", {"adapter": "mine"}),
-    "seed": (7, {"seed": 7}),
-    "focus": ("on 0.5", {"focus": "on 0.5"}),
-}
+CHANGES = read_json(Path(__file__).with_name("replaced.json"))
+"""Of what can be replaced, options of the command line, and what the request then has."""
 
 
 def test_everything_that_can_be_replaced_is_tried():
     assert list(CHANGES) == list(REPLACED)
-
-
-OPTIONS = {
-    "prompts": "--prompt",
-    "params": "--set",
-    "loras": "--lora",
-    "pictures": "--picture",
-}
 
 
 @pytest.mark.parametrize("key", CHANGES)
@@ -120,13 +99,8 @@ def test_an_option_of_the_command_line_replaces_a_value(tmp_path, monkeypatch, k
         command, "check_runnable", lambda one: asked.append(one) or 1 / 0
     )
     save_project(make_request(prompt="a cat"), tmp_path / "p")
-    value, expected = CHANGES[key]
-    if key == "params":
-        value = [f"{name}={one}" for name, one in value.items()]
-    option = OPTIONS.get(key, f"--{key.replace('_', '-')}")
-    arguments = ["run", "p", "-o", "out"]
-    for one in value if isinstance(value, list) else [value]:
-        arguments += [option, str(one)]
+    options, expected = CHANGES[key]
     with pytest.raises(ZeroDivisionError):
-        command.main(arguments)
-    assert {name: getattr(asked[0], name) for name in expected} == expected
+        command.main(["run", "p", "-o", "out", *shlex.split(options)])
+    found = {name: getattr(asked[0], name) for name in expected}
+    assert json.loads(json.dumps(found)) == expected

@@ -1,7 +1,9 @@
 from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from json_files import read_json
 from made_clips import black
 from tables import rows
 
@@ -19,48 +21,20 @@ def region(label, prompt="", source="", name="", **more):
 
 
 PAIR = "a cat and a dog walk on the grass"
-FOX, PANDA = region(1, "a fox", "a cat"), region(1, "a panda", "a cat")
+FOX = region(1, "a fox", "a cat")
 
 
-@pytest.mark.parametrize(
-    ("source", "prompt", "regions", "text", "spans"),
-    [
-        (PAIR, "", [PANDA, region(2, "a red fox", "a dog")],
-         "a panda and a red fox walk on the grass", {1: (0, 7), 2: (12, 21)}),
-        # Equal sources: successive occurrences, in list order.
-        ("a dog, a dog and a dog", "", [region(2, "a fox", "a dog"), region(1, "", "a dog"),
-                                        region(3, "a cow", "a dog")],
-         "a fox, a dog and a cow", {2: (0, 5), 1: (7, 12), 3: (17, 22)}),
-        # Only whole words, whatever their case.
-        ("Catalogue of A  cat", "", [FOX], "Catalogue of a fox", {1: (13, 18)}),
-        # Longer phrases find their place first.
-        ("a black cat and a cat", "", [region(1, "dog", "cat"), region(2, "red fox", "black cat")],
-         "a red fox and a dog", {1: (16, 19), 2: (2, 9)}),
-        # Without its source a prompt is appended.
-        (PAIR, "", [region(1, "a panda")], f"{PAIR}, a panda", {1: (35, 42)}),
-        (PAIR, "", [region(1, "a panda", "a horse")], f"{PAIR}, a panda", {1: (35, 42)}),
-        # A given prompt gains what it misses.
-        (PAIR, "A panda on the grass.", [PANDA, region(2, "a fox"), region(3, "", "the grass"),
-                                         region(4, "", "sky")],
-         "A panda on the grass. a fox", {1: (0, 7), 2: (22, 27), 3: (11, 20), 4: None}),
-        ("", "a fox and a fox", [region(1, "a fox"), region(2, "a fox"), region(3, "a fox")],
-         "a fox and a fox, a fox", {1: (0, 5), 2: (10, 15), 3: (17, 22)}),
-        # Without a prompt, or with a blank one, the thing stays.
-        ("a pig and a panda jump", "", [region(1, "a fairy", "a pig"), region(2, "", "a panda"),
-                                        region(3, " ", "")],
-         "a fairy and a panda jump", {1: (0, 7), 2: (12, 19), 3: None}),
-        ("", "a fairy and a panda jump", [region(2, "  ", "a panda")],
-         "a fairy and a panda jump", {2: (12, 19)}),
-        # All that is known are the regions.
-        ("", "", [FOX, region(2, "a robot"), region(3)], "a fox and a robot",
-         {1: (0, 5), 2: (10, 17), 3: None}),
-        ("", "", [], "", {}),
-        ("", " ", [FOX], "a fox", {1: (0, 5)}),
-    ],
-)  # fmt: skip
-def test_prompts_are_composed(source, prompt, regions, text, spans):
-    composed = compose(source, prompt, regions)
-    assert composed[:2] == (text, spans)
+COMPOSED = read_json(Path(__file__).with_name("composed.json"))
+"""Descriptions, prompts and regions (label, prompt, source), what text they make, and
+where in it each region is."""
+
+
+@pytest.mark.parametrize("given", COMPOSED.values(), ids=COMPOSED)
+def test_prompts_are_composed(given):
+    regions = [region(*one) for one in given["regions"]]
+    text, spans, *_ = compose(given["source"], given["prompt"], regions)
+    assert text == given["text"]
+    assert spans == {int(n): span and (*span,) for n, span in given["spans"].items()}
 
 
 def test_a_clip_that_is_not_described_is_described_by_its_regions():
@@ -202,43 +176,12 @@ def test_labels_are_read_once_however_often_the_request_is_changed():
     assert again.labels is request.labels
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("a pig <lora:foo:0.8>", "has '<lora:foo:0.8>', which would be read as words"),
-        ("a pig <LyCo:foo>", "has '<LyCo:foo>', which would be read as words"),
-        (
-            "a (red fox:1.3)",
-            r"has '\(red fox:1.3\)', a weight .* Write 'red fox' alone",
-        ),
-        ("(fox: .5), grass", r"has '\(fox: .5\)', a weight that is not read"),
-        ("a {red|blue} fox", r"has '{red\|blue}', a choice .* such as 'red'"),
-        ("{2$$red|blue|green}", "has .*, a choice"),
-        ("a __color__ fox", "has '__color__', which no list"),
-        ("__animals/big__", "has '__animals/big__', which no list"),
-        ("[fox:wolf:0.5]", r"has '\[fox:wolf:0.5\]', words that change"),
-        ("[ fox : wolf : .3 ]", "has .*, words that change"),
-        ("[fox::10], grass", "has .*, words that change"),
-        ("a [fox|wolf]", "has .*, words that change"),
-        ("a fox, embedding:bad:1.2", "has 'embedding:bad:1.2', an embedding"),
-        ("Embedding:bad", "has 'Embedding:bad', an embedding"),
-        ("a <wildcard:color> fox", "has '<wildcard:color>', which would be read"),
-        ("(fox:-0.5), (a (b) c:1.2)", r"has '\(fox:-0.5\)', a weight"),
-        ("(a (b) c:1.2)", "has ' c:1.2.', a weight"),
-        ("fox++ in grass", "has .*, a weight or an instruction"),
-        ("(a fox)1.3", "has .*, a weight or an instruction"),
-        ("(a fox)+", "has .*, a weight or an instruction"),
-        ('("a", "b").blend(1, 1)', "has .*, a weight or an instruction"),
-        ("fox.swap(wolf)", "has .*, a weight or an instruction"),
-        ("a fox --no grass", "has .*, a weight or an instruction"),
-        ("a fox::2 a wolf", "has .*, a weight or an instruction"),
-        ("a fox AND_PERP a wolf", "has 'AND_PERP', which is no instruction"),
-        ("grass ADDCOL a fox", "has 'ADDCOL', which is no instruction"),
-        ("a fox AND a wolf", "has 'AND', which is no instruction"),
-        ("a fox, BREAK, a lake", "has 'BREAK', which is no instruction"),
-        ("a fox\nBREAK\na lake", "has 'BREAK', which is no instruction"),
-    ],
-)
+PROMPTS = read_json(Path(__file__).with_name("prompts.json"))
+"""Those that other programs would not read as words, with what is said of them; and
+those that are words."""
+
+
+@pytest.mark.parametrize(("text", "said"), PROMPTS["refused"].items())
 def test_what_other_programs_read_in_prompts_is_named(text, said):
     clip = black(1, 16, 16)
     labels = np.ones((1, 16, 16), np.uint8)
@@ -251,36 +194,7 @@ def test_what_other_programs_read_in_prompts_is_named(text, said):
         check_runnable(inside)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a pig (at 3:30), red",
-        "a <pig>",
-        "a pig: 3",
-        "a (very (red)) fox",
-        "a fox :) ;-]",
-        "a {red} fox",
-        "\n    my_fox_2",
-        "a fox __ a wolf",
-        "snake__case__name",
-        "[at 12:30]",
-        "[16:9]",
-        "[a: b]",
-        "[see above]",
-        "a|b",
-        "\n    ROCK AND ROLL",
-        'a sign: "TAKE A BREAK"',
-        "R AND B",
-        "a fox and a wolf",
-        "ANDROID BREAKFAST",
-        "an ADDRESS, C++, 1+1",
-        "a fox -- a wolf (2)",
-        "\n    an embedding",
-        "embedding: none",
-        "a fox <3 wolf",
-        "((red)) [[fox]]",
-    ],
-)
+@pytest.mark.parametrize("text", PROMPTS["words"])
 def test_brackets_smileys_and_capitals_alone_are_words(text):
     clip = black(1, 16, 16)
     check_runnable(EditRequest(clip, None, (), prompt=text, method="sdedit"))

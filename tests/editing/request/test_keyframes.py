@@ -1,8 +1,11 @@
 """Key frames where most changes, and their batches; what is written is held by
 tests/ui/test_twins.py."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from json_files import read_json
 
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.keyframes import batches, choose_keyframes, spread
@@ -14,20 +17,19 @@ def frames(count):
     return np.zeros((count, 8, 8, 3), np.uint8)
 
 
-@pytest.mark.parametrize(
-    ("peaks", "count", "least", "most", "first"),
-    [
-        # 13 before 12, which is then too near; 26 next; then ties, from the front.
-        ({12: 2.0, 13: 3.0, 26: 1.0}, 40, 5, 20, (0, 13, 26, 39)),
-        ({12: 2.0, 13: 3.0, 26: 1.0}, 40, 5, 12, (0, 5, 13, 18, 26, 31, 39)),
-        # Peaks come first even where key frames are dense.
-        ({6: 3.0, 12: 2.0, 18: 1.0}, 60, 5, 25, (0, 6, 12, 18)),
-    ],
-)
+TABLES = read_json(Path(__file__).with_name("keyframes.json"))
+"""Peaks of change, how many frames there are, the least and the most distance, and the
+first key frames: of two that are too near the greater, then ties, from the front, and
+peaks first even where key frames are dense. And of key frames, the size of a batch, and
+how many each brings."""
+
+
+@pytest.mark.parametrize(("peaks", "count", "least", "most", "first"), TABLES["peaks"])
 def test_key_frames_are_where_most_changes(peaks, count, least, most, first):
     changes = np.zeros(count)
-    changes[[*peaks]] = [*peaks.values()]
-    assert spread(changes, least, most)[: len(first)] == first
+    for at, change in peaks:
+        changes[at] = change
+    assert [*spread(changes, least, most)[: len(first)]] == first
 
 
 def test_the_window_around_a_key_frame_is_half_open():
@@ -62,13 +64,7 @@ def test_auto_finds_the_frame_where_a_shot_changes():
     assert 12 in choose_keyframes(KeyChoice(least=5, most=12), np.concatenate(shots))
 
 
-OF_8 = {16: [8, 5, 3], 23: [8, 6, 6, 3], 17: [8, 6, 3], 9: [6, 3], 8: [8], 1: [1]}
-SMALLER = [(2, 3, [2]), (5, 3, [3, 1, 1]), (7, 4, [4, 1, 2])]
-
-
-@pytest.mark.parametrize(
-    ("keys", "size", "new"), [*((keys, 8, new) for keys, new in OF_8.items()), *SMALLER]
-)
+@pytest.mark.parametrize(("keys", "size", "new"), TABLES["batches"])
 def test_batches_bring_as_many_new_key_frames_as_measured(keys, size, new):
     found = batches(range(keys), size)
     assert [len(batch) - 2 * (index > 0) for index, batch in enumerate(found)] == new

@@ -1,5 +1,6 @@
 import os
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,24 +27,9 @@ from regrain.editing.request.project import (
 from regrain.editing.storage.local_models import ASSETS
 from tests.hostile.base import changed
 
-PROJECT = {
-    "version": 1,
-    "clip": {"path": "clip.mp4", "start": 1, "stride": 2, "frames": 3},
-    "source_prompt": "a cat and a dog walk on the grass",
-    "regions": [
-        {"name": "left", "label": 1, "source": "a cat", "prompt": "a panda"},
-        {
-            "name": "right",
-            "label": 2,
-            "source": "a dog",
-            "prompt": "a fox",
-            "color": "#112233",
-        },
-    ],
-    "masks": "masks",
-    "params": {"steps": 5},
-    "seed": 7,
-}
+TABLES = read_json(Path(__file__).with_name("projects.json"))
+"""A project, other values by their dotted names, which are refused, and what is none."""
+PROJECT = TABLES["project"]
 
 
 def test_a_hidden_region_is_refused_by_the_name_of_what_hides_it(folder):
@@ -92,53 +78,7 @@ def test_a_project_becomes_a_request(folder):
         assert request.focus == "off"
 
 
-OUTSIDE = [
-    "../clip.mp4",
-    "masks/../clip.mp4",
-    "/etc/passwd",
-    "C:\\clip.mp4",
-    "..\\clip.mp4",
-]
-REFUSED = {
-    "verison": [1],
-    "version": [2],
-    "clip.pth": ["x"],
-    "clip.start": [-1],
-    "clip.stride": [0],
-    "clip.frames": [5, 3.5, True],
-    "clip.size": [8],
-    "clip.path": [
-        *OUTSIDE,
-        "missing.mp4",
-        "",
-        "https://host/a.mp4",
-        "file:clip.mp4",
-        FILE,
-        "clip.mp4\0",
-    ],
-    "masks": ["../masks", "clip.mp4", None],
-    "regions.0.strength": [1.5, "1"],
-    "regions.0.colour": ["#112233"],
-    "regions.0.color": ["red", "#12345g"],
-    "regions.0.margin": [-1, 2000],
-    "regions.0.label": [0, 256, True],
-    "regions.1.label": [1],
-    "regions.1.name": ["left", "LEFT"],
-    "method": ["videograim"],
-    "params.steps": [0],
-    "params.stepz": [1],
-    "params.control": [f"canny={model}@0.5" for model in ("/etc", "../net", "a/b/c")],
-    "model": ["/models/sd", "../sd", "a/b/c", "https://example.org/sd", "", " "],
-    "loras": [["/etc/ink@0.4"]],
-    "motion": ["/etc/motion@0.5"],
-    "picture": ["../toy.png"],
-    "adapter": ["../clip.safetensors", "/etc/passwd", "a/../../clip", "C:\\a", 5, None],
-    "seed": [-1, 2**63, True],
-    "prompt": [None, "a fox\0", "\ud800"],
-}
-
-
-@pytest.mark.parametrize(("field", "value"), rows(REFUSED))
+@pytest.mark.parametrize(("field", "value"), rows(TABLES["refused"]))
 def test_what_is_not_allowed_is_refused_by_name(folder, field, value):
     change(folder, field, value)
     with pytest.raises(EditingError) as caught:
@@ -146,18 +86,10 @@ def test_what_is_not_allowed_is_refused_by_name(folder, field, value):
     assert caught.value.field == field
 
 
-WRONG = [
-    "",
-    "[]",
-    "{",
-    '{"version": NaN}',
-    '{"seed": Infinity}',
-    '{"seed": 1, "seed": 2}',
-]
 HOSTILE = ["[" * 100_000, "\udcff", "1" * 5000, " " * 1_000_001]
 
 
-@pytest.mark.parametrize("text", [*WRONG, *HOSTILE])
+@pytest.mark.parametrize("text", [*TABLES["no projects"], *HOSTILE])
 def test_what_is_no_project_is_refused(folder, text):
     (folder / FILE).write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(RequestError, match=r"^project.json: "):

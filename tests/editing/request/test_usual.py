@@ -1,10 +1,11 @@
 """How a model edits where nothing else is asked."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from json_files import write_json
+from json_files import read_json, write_json
 from made_clips import black
 from PIL import Image
 
@@ -51,18 +52,14 @@ def test_the_usual_method_is_one_that_the_model_can_be_used_with(
     assert usual_way(str(tmp_path), "sdedit") == Way("sdedit")
 
 
-MODELS = [
-    (("infedit", [FAST], "storybook", OTHER), ("videograin", [])),
-    (("videograin", ["ink@1"], OTHER, "storybook"), ("infedit", ["ink@1", FAST])),
-    # what was chosen stays, where the other model can have it
-    (("videograin", [MOTION, "ink@1"], "storybook", OTHER), ("videograin", ["ink@1"])),
-    (("infedit", ["ink@1"], "storybook", OTHER), ("infedit", ["ink@1"])),
-]
+TABLES = read_json(Path(__file__).with_name("usual.json"))
+"""What was chosen for a model, what of it is kept for another; and what is said of
+pictures: their ground, how many there are."""
 
 
-@pytest.mark.parametrize(("given", "kept"), MODELS)
+@pytest.mark.parametrize(("given", "kept"), TABLES["models"])
 def test_what_was_usual_for_a_model_becomes_what_is_usual_for_another(given, kept):
-    assert for_model(*given) == kept
+    assert for_model(*given) == (*kept,)
 
 
 def test_another_method_has_its_own_additions():
@@ -87,17 +84,7 @@ def test_pictures_by_the_lora_that_draws_them_as_patterns_are_doubted():
     assert picture_doubts(Edit(loras=("loras/lcm",)), [like]) == []
 
 
-@pytest.mark.parametrize(
-    ("ground", "count", "said"),
-    [
-        ((0, 0, 0, 0), 3, []),
-        ((255, 255, 255, 255), 1, []),
-        ((255, 90, 90, 255), 1, ["of 'cat 1' shows more than a thing on white"]),
-        ([(90, 90, 90, 255)] * 3 + [(0, 0, 0, 0)] * 5, 1, []),  # 14 of 32 at the edges
-        ((90, 90, 90, 255), 0, ["of the clip shows more"]),
-        ((255, 255, 255, 255), 4, ["4 pictures"]),
-    ],
-)
+@pytest.mark.parametrize(("ground", "count", "said"), TABLES["pictures"])
 def test_pictures_that_a_model_may_not_heed_are_doubted(ground, count, said, tmp_path):
     pixels = np.full((8, 8, 4), ground, np.uint8)
     pixels[2:6, 2:6] = (200, 0, 0, 255)

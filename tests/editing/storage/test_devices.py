@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from commands import command, last_error
+from commands import command
 from simulated_device import KINDS, SimulatedDevice
 
 from regrain.editing.__main__ import main
@@ -73,15 +73,6 @@ def test_a_device_that_is_not_there_is_refused(name, said, monkeypatch):
         choose_device()
 
 
-@pytest.mark.parametrize("name", ["run", "tune", "clusters", "batch", "doctor"])
-def test_commands_take_a_device(name, tmp_path, capsys, monkeypatch):
-    out = ["-o", tmp_path / "out.safetensors"] if name != "doctor" else []
-    given = [] if name == "doctor" else [tmp_path / "p"]
-    assert call(name, *given, *out, "--device", "xpu") == 2
-    assert last_error(capsys).startswith("error: device: This machine has no xpu")
-    assert not (tmp_path / "out.safetensors").exists()
-
-
 def test_doctor_tells_device_and_precision(capsys):
     with SimulatedDevice("mps").at():
         assert call("doctor") == 0
@@ -89,12 +80,6 @@ def test_doctor_tells_device_and_precision(capsys):
     with SimulatedDevice("mps").at():
         assert call("doctor", "--device", "cpu") == 0
     assert "CPU (cpu), float32" in capsys.readouterr().out
-
-
-def test_workers_on_a_cluster_choose_for_themselves(tmp_path, capsys):
-    given = ("batch", tmp_path / "p", "-o", tmp_path / "o", "--ray", "local")
-    assert call(*given, "--device", "cpu") == 2
-    assert "--device: Workers on a cluster choose" in last_error(capsys)
 
 
 def test_an_operation_that_a_mac_lacks_is_named():

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import psutil
 import pytest
@@ -19,22 +20,21 @@ from regrain.editing.storage.local_models import ASSETS
 GIB = 1 << 30
 
 
-@pytest.mark.parametrize(("gib", "frames"), [(16, 4), (8, 4), (4, 2), (2, 1), (1, 0)])
+TABLES = read_json(Path(__file__).with_name("memory.json"))
+"""By GiB, frames that an autoencoder takes; by device and GiB, types of weights; and by
+device and frames, GiB that are needed."""
+
+
+@pytest.mark.parametrize(("gib", "frames"), TABLES["frames at once"])
 def test_the_autoencoder_takes_fewer_frames(gib, frames):
     assert memory.frames_at_once(512, 512, gib * GIB) == frames
 
 
-@pytest.mark.parametrize(
-    ("device", "gib", "dtype"),
-    [
-        ("cpu", 16, torch.float32),
-        ("cpu", 4, torch.bfloat16),
-        ("cuda", 80, torch.float16),
-    ],
-)
+@pytest.mark.parametrize(("device", "gib", "dtype"), TABLES["types"])
 def test_weights_are_halved_only_where_they_must(device, gib, dtype):
     sd15 = 983_000_000
-    assert memory.weights_dtype(torch.device(device), sd15, gib * GIB) == dtype
+    found = memory.weights_dtype(torch.device(device), sd15, gib * GIB)
+    assert str(found) == f"torch.{dtype}"
 
 
 def test_parts_take_turns_on_a_device_they_do_not_share():
@@ -206,10 +206,7 @@ def test_what_threads_have_freed_is_returned_and_arenas_are_shared(script, least
     assert least <= (run.stdout.count("<heap nr=") or int(run.stdout)) <= most
 
 
-@pytest.mark.parametrize(
-    ("device", "frames", "gib"),
-    [("cpu", 1, 2 * (3 + 10)), ("cpu", 40, 2 * (3 + 20)), ("cuda", 1, 10)],
-)
+@pytest.mark.parametrize(("device", "frames", "gib"), TABLES["needed"])
 def test_what_reads_the_prompts_counts_where_it_is_the_largest(
     device, frames, gib, monkeypatch
 ):

@@ -4,12 +4,13 @@ import json
 import shutil
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from damaged_models import spoil
+from damaged_models import damage
 from json_files import read_json, write_json
 from made_clips import black, noise
 from made_pictures import write_reader
@@ -190,84 +191,42 @@ def test_nothing_is_said_of_a_region_without_words_and_little_of_one_alone():
     assert report["looked_at"]["accuracy"] is None
 
 
-def test_what_a_region_might_look_like_instead():
-    def others(*regions, **known):
-        found = wishes(asked(*regions), "", **known)
-        return {wish.region: {*wish.others} for wish in found}
-
-    # Equal wishes are the same, and so are equal words before and after.
-    twice = (replace(LEFT, source="A fox"), replace(RIGHT, prompt="a  fox"))
-    assert others(*twice) == {"left": {"a dog"}, "right": {"a dog"}}
-    second = (LEFT, replace(RIGHT, prompt="another fox", source="the fox"))
-    assert others(*second) == {"left": {"a cat"}, "right": {"a cat"}}
-    # A region that nobody named is called by its words.
-    unnamed = replace(LEFT, name="Region 1", source="a cat")
-    assert [*others(unnamed, RIGHT)] == ["a cat", "right"]
-    # A fox with a hat is a fox; but one that was there had its hat to lose.
-    hat = "a fox wearing a hat"
-    assert others(LEFT, replace(RIGHT, prompt=hat))["left"] == {"a cat", "a dog"}
-    assert hat in others(replace(LEFT, source=hat), RIGHT)["left"]
-    # Kinds and places count where the wish names a kind, but for what it names.
-    known = {"kinds": ("a fox", "a cat", "an astronaut"), "places": ("the grass",)}
-    assert others(LEFT, RIGHT, **known) == {
-        "left": {"a cat", "a dog", "a robot", "an astronaut", "the grass"},
-        "right": {"a cat", "a dog", "a fox"},
-    }
-    meadow = replace(LEFT, prompt="an astronaut on the grass")
-    assert others(meadow, RIGHT, **known)["left"] == {
-        *("a cat", "a dog", "a robot", "a fox"),
-    }
+TABLES = read_json(Path(__file__).with_name("wishes.json"))
 
 
-def test_where_the_kind_stays_other_kinds_do_not_count_but_places_do():
-    hat = replace(LEFT, prompt="a cat wearing a hat")
-    labels = (squares() == 1).astype(np.uint8)
-    known = {"kinds": ["a cat", "a dog"], "places": ["the grass"]}
-    (wish,) = wishes(asked(hat, labels=labels), "", **known)
-    assert {*wish.others} == {"a cat", "the grass"}
-
-
-def test_what_a_reader_cannot_tell_is_left_out_of_words():
-    said = {"source_prompt": "a cat walks", "reader": "mine"}
-    clip = black(3, 48, 64)
-
-    def others(prompt):
-        request = EditRequest(clip, None, (), prompt=prompt, **said)
-        found = wishes(request, prompt, ("a fox",), (), ("pencil",))
-        return [(wish.words, wish.others) for wish in found]
-
-    assert others("a dog walks in pencil") == [("a dog walks", ["a cat walks"])]
-    assert others("a cat walks in pencil") == []
-    known = (["a cat", "a fox"], ["the grass"], ["pencil"])
-    for prompt in ("a cat in pencil", "in pencil"):
-        (wish,) = wishes(asked(replace(LEFT, prompt=prompt), RIGHT), "", *known)
-        assert wish.region == "right"
-    (wish, _) = wishes(
-        asked(replace(LEFT, prompt="a fox in pencil"), RIGHT), "", *known
+def compared(given):
+    """What a region's edit is compared with: its words, and all others."""
+    labels = squares()
+    if "around" in given:
+        labels = np.where(labels == 1, 1, 2).astype(np.uint8)
+    regions = tuple(
+        Region(name, label, *words)
+        for label, (name, words) in enumerate(given["regions"].items(), 1)
     )
-    assert wish.words == "a fox"
-    assert "a cat" in wish.others
-
-
-def test_who_stands_in_a_region_may_be_seen_there():
-    labels = np.full((FRAMES, 48, 64), 2, np.uint8)
-    labels[:, 8:24, 8:24] = 1
-    meadow = replace(RIGHT, prompt="snow", source="grass")
-    found = wishes(asked(LEFT, meadow, labels=labels), "")
-    assert {one.region: {*one.others} for one in found} == {
-        "left": {"a cat", "snow", "grass"},
-        "right": {"grass"},
+    words = {
+        "source_prompt": given.get("source", "a cat and a dog"),
+        "prompt": given.get("prompt", ""),
     }
+    labels = labels * (labels <= len(regions)) if regions else None
+    request = EditRequest(
+        black(FRAMES, 48, 64), labels, regions, reader="mine", **words
+    )
+    known = (given.get(name, ()) for name in ("kinds", "places", "styles"))
+    found = wishes(request, words["prompt"], *known)
+    return {one.region or "": [one.words, *sorted(one.others)] for one in found}
 
 
-def test_colours_and_clothes_are_compared_together_with_what_wears_them():
-    assert whole_phrase("red", "a small cat") == "a small red cat"
-    assert whole_phrase("orange", "a car") == "an orange car"
-    assert whole_phrase("brown", "an apple") == "a brown apple"
-    assert whole_phrase("wearing a hat", "a cat") == "a cat wearing a hat"
-    assert whole_phrase("a red fox", "a cat") == "a red fox"
-    assert whole_phrase("red", "") == "red"
-    assert whole_phrase("ink", "a cat") == "ink"
+@pytest.mark.parametrize("what", TABLES["wishes"])
+def test_what_a_region_might_look_like_instead(what):
+    given = TABLES["wishes"][what]
+    assert compared(given) == given["others"]
+
+
+@pytest.mark.parametrize(("wish", "before", "phrase"), TABLES["phrases"])
+def test_colours_and_clothes_are_compared_together_with_what_wears_them(
+    wish, before, phrase
+):
+    assert whole_phrase(wish, before) == phrase
 
 
 def test_a_crop_is_a_square_in_which_the_edge_of_the_frame_is_repeated(monkeypatch):
@@ -293,24 +252,19 @@ def test_a_crop_is_a_square_in_which_the_edge_of_the_frame_is_repeated(monkeypat
 
 
 def test_the_better_run_is_the_one_with_more_regions_there_then_by_margin():
-    def run(*regions):
-        told = [
-            {"there": there, "share": float(there is not False), "margin": margin}
-            for there, margin in regions
-        ]
-        return {"looked_at": {"regions": told}}
-
-    best, good, unsure, half, none = (
-        run((True, 0.2), (True, 0.1)),
-        run((True, 0.1), (True, 0.1)),
-        run((True, 0.1), (None, 0.9)),
-        run((True, 0.9), (False, -0.1)),
-        run((False, -0.1), (False, -0.2)),
-    )
-    unseen = {"looked_at": {"regions": []}}
-    order = [unseen, none, half, unsure, good, best]
-    assert sorted([half, best, unseen, unsure, none, good], key=rank) == order
-    assert rank({}) == rank(unseen)
+    runs = [
+        {
+            "looked_at": {
+                "regions": [
+                    {"there": there, "share": there is not False, "margin": margin}
+                    for there, margin in regions
+                ]
+            }
+        }
+        for regions in TABLES["better to worse"]
+    ]
+    assert sorted(runs, key=rank) == runs[::-1]
+    assert rank({}) == rank(runs[-1])
 
 
 @pytest.fixture
@@ -362,59 +316,27 @@ def test_a_run_is_looked_at_last_and_says_how_long_that_took(
     assert "looking" not in plain["seconds"]
 
 
-def missing(reader, _):
-    (reader / "preprocessor_config.json").unlink()
-    return "preprocessor_config.json"
-
-
-def huge(reader, _):
-    sides = {"crop_size": {"height": 10**6, "width": 28}}
-    file = reader / "preprocessor_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | sides))
-    return "preprocessor_config.json"
-
-
-def no_number(reader, _):
-    spoil(reader / "model.safetensors")
-    return "has NaN or Inf in visual_projection.weight. Download it"
-
-
-def no_vocabulary(reader, _):
-    for name in ("vocab.json", "merges.txt", "tokenizer.json"):
-        (reader / name).unlink(missing_ok=True)
-    return "lacks its vocabulary. Download it again"
-
-
-def a_bug(_, monkeypatch):
-    monkeypatch.setattr(looked, "_look", lambda *_: 1 / 0)
-    return "division by zero"
-
-
-DAMAGES = {
-    "missing": missing,
-    "huge": huge,
-    "NaN": no_number,
-    "no words": no_vocabulary,
-    "a bug": a_bug,
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
 def test_what_goes_wrong_while_looking_leaves_the_edit(
-    small, own_cache, reader, monkeypatch, damage
+    small, own_cache, reader, monkeypatch
 ):
     monkeypatch.setattr(looked, "CropReader", CropReader)
     request = replace(asked(params={"steps": 2}, method="sdedit"), reader=str(reader))
-    events = edit(request, small)
-    next(events)  # which asks the reader
-    said = DAMAGES[damage](reader, monkeypatch)
-    *_, finished = events
-    (line,) = lines(finished.report)
-    assert said in line
-    assert len(finished.result.frames) == FRAMES
-    # Known before, it is refused before anything is edited.
-    if damage != "a bug":
-        assert said in refused(reader)
+    for said in ("division by zero", "preprocessor_config.json"):
+        events = edit(request, small)
+        next(events)  # which asks the reader
+        with monkeypatch.context() as patch:
+            if said in REFUSED:
+                damage(reader, REFUSED[said])
+            else:
+                patch.setattr(looked, "_look", lambda *_: 1 / 0)
+            *_, finished = events
+        (line,) = lines(finished.report)
+        assert said in line
+        assert len(finished.result.frames) == FRAMES
+
+
+REFUSED = read_json(Path(__file__).with_name("refused.json"))
+"""By what is said, damages to the folder of a reader."""
 
 
 def refused(reader) -> str:
@@ -425,19 +347,13 @@ def refused(reader) -> str:
     return caught.value.message
 
 
-def test_what_is_no_clip_model_is_refused_in_a_line(reader, tmp_path, small_folder):
-    config = read_json(reader / "config.json")
-    write_json(reader / "config.json", config | {"model_type": "bert"})
-    assert "has no CLIP model" in refused(reader)
-    huge = config | {"vision_config": {"num_hidden_layers": 10**6}}
-    write_json(reader / "config.json", huge)
-    assert "vision_config.num_hidden_layers" in refused(reader)
-    write_json(reader / "config.json", config)
-    (reader / "rule.json").write_text('{"margins": 2}')
-    assert "rule.json has other values" in refused(reader)
-    (reader / "rule.json").unlink()
-    (reader / "model.safetensors").rename(reader / "pytorch_model.bin")
-    assert "has no CLIP model with .safetensors weights" in refused(reader)
+@pytest.mark.parametrize("said", REFUSED)
+def test_what_is_no_reader_is_refused_in_a_line(reader, said):
+    damage(reader, REFUSED[said])
+    assert said in refused(reader)
+
+
+def test_what_is_no_folder_of_a_reader_is_refused(tmp_path, small_folder):
     assert "has no config.json" in refused(small_folder)
     assert "was not found" in refused(tmp_path / "none")
     assert "is a pickle" in refused(tmp_path / "clip.pt")

@@ -1,7 +1,6 @@
 """Published SAM 2 and SAM 3 answer as transformers does: clicks, boxes, masks and
 tracking."""
 
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -12,16 +11,14 @@ import numpy as np
 import pytest
 import torch
 import transformers as t
-from commands import last_error
-from damaged_models import spoil
+from damaged_models import damage
+from json_files import read_json
 from published_sam import change_config, write_sam2, write_sam3
 from safetensors.torch import load_file
 
 from regrain import masks
 from regrain.editing.errors import MaskError, ModelError
 from regrain.editing.media.clip import ArrayClip
-from regrain.editing.media.writing import write_lossless
-from regrain.masks.__main__ import main
 from regrain.masks.models import checkpoints, cost, finders, sam, sam2
 from regrain.masks.segmentation import click
 from regrain.masks.track import propagate, sam2_track
@@ -137,11 +134,8 @@ def test_clicks_and_tracking_share_their_weights():
     assert {weight.data_ptr() for weight in clicks.parameters()} <= own
 
 
-def test_a_frame_is_encoded_once_however_many_click_at_once(monkeypatch):
-    encoded = []
-    slow = sam2._encode
-    count = lambda *given: encoded.append(1) or slow(*given)  # noqa: E731
-    monkeypatch.setattr(sam2, "_encode", count)
+def test_a_frame_is_encoded_once_however_many_click_at_once(watched):
+    encoded = watched(sam2, "_encode")
     fresh = 255 - IMAGE
     click = partial(masks.segment, fresh, [(30, 20)], method=SAM2)
     with ThreadPoolExecutor(4) as four:
@@ -300,45 +294,16 @@ def test_texts_are_read_as_windows_writes_them(shelf, tmp_path, monkeypatch, enc
 
 
 WEIGHTS = "model.safetensors"
-NO_CONFIG, NO_WEIGHTS = (
-    "no config.json with a model_type",
-    "has no .safetensors weights",
-)
-NO_PROCESSOR, UNFIT = (
-    "lacks files of its processor",
-    r"of \[128\], config.json says \[64\]\. Download it again",
-)
-
-
-BROKEN = {
-    "no weights": (lambda at: (at / WEIGHTS).unlink(), NO_WEIGHTS),
-    "a pickle": (lambda at: (at / WEIGHTS).rename(at / "model.bin"), NO_WEIGHTS),
-    "cut off": (lambda at: os.truncate(at / WEIGHTS, 5000), "is damaged"),
-    "no processor": (lambda at: (at / "processor_config.json").unlink(), NO_PROCESSOR),
-    "other sizes": (lambda at: change_config(at, memory_fuser_embed_dim=64), UNFIT),
-    "another model": (
-        lambda at: change_config(at, model_type="clip"),
-        "is 'clip' in transformers' form, which is not read. Use sam2, sam2_video,",
-    ),
-    "HQ-SAM": (
-        lambda at: change_config(at, model_type="sam_hq"),
-        "is 'sam_hq' in transformers' form, which is not read. Use sam2, sam2_video,",
-    ),
-    "the first SAM": (
-        lambda at: change_config(at, model_type="sam"),
-        "is 'sam' in transformers' form, .* for the first SAM sam_vit_b_01ec64",
-    ),
-    "NaN": (lambda at: spoil(at / WEIGHTS), "has NaN or Inf in .*\\. Download it"),
-    "no JSON": (lambda at: (at / "config.json").write_text("{"), NO_CONFIG),
-}
+BROKEN = read_json(Path(__file__).with_name("broken.json"))
+"""Damages to a SAM 2, and what is said of each."""
 
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_broken_folder_is_one_line(how, shelf, tmp_path, own_models):
-    do, said = BROKEN[how]
+    said = BROKEN[how]["said"]
     folder = tmp_path / "mine"
     shutil.copytree(shelf / SAM2, folder)
-    do(folder)
+    damage(folder, BROKEN[how]["damage"])
     with pytest.raises(ModelError, match=f"^model: 'mine'.*{said}") as error:
         masks.segment(IMAGE, [(1, 1)], [1], method="mine")
     assert str(error.value).endswith(("again.", "model.", ".pth."))
@@ -377,18 +342,3 @@ def test_what_a_click_takes_is_estimated_then_measured(monkeypatch):
     with cost.timing(published, "encode"):
         pass
     assert cost.cost(published).first == pytest.approx(7.075)
-
-
-def test_the_command_line_uses_them(tmp_path, capsys):
-    path = tmp_path / "clip.mkv"
-    write_lossless(path, CLIP)
-    track = ["track", str(path), "--click", "1:2,30,20", "-o", str(tmp_path / "out")]
-    assert main([*track, "--finder", SAM2, "--tracker", SAM2, "--frames", "5"]) == 0
-    first = masks.segment(CLIP.read(2, 3)[0], [(30, 20)], [1], method=SAM2)
-    expected = labels_by_frame({2: {1: first}})[4]
-    written = masks.read_labels(tmp_path / "out", 5, (WIDTH, HEIGHT))
-    assert (written[4] == expected).all()
-    for option in ("--finder", "--tracker"):
-        assert main([*track, option, "sam9"]) == 2
-        said = f"error: {option}: 'sam9' was not found. Did you mean 'sam"
-        assert last_error(capsys).startswith(said)

@@ -1,9 +1,12 @@
 import types
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from damaged_models import reweighted
+from json_files import read_json
 from safetensors.torch import save_file
 
 from regrain.editing.errors import MaskError, ModelError
@@ -106,30 +109,37 @@ def test_a_click_of_which_a_network_is_not_sure_is_doubted(
     assert bool(doubts) == told
 
 
-THING = disc(50, 40, 10)
-SPECK, FAR, NEAR = disc(50, 53, 1), disc(90, 40, 8), disc(65, 40, 3)
-HOLE = (X == 46) & (Y == 40)
+THING, HOLE = disc(50, 40, 10), (X == 46) & (Y == 40)
+PARTS = {
+    "thing": THING,
+    "thing but its hole": THING & ~HOLE,
+    "speck": disc(50, 53, 1),
+    "far": disc(90, 40, 8),
+    "near": disc(65, 40, 3),
+}
+PIECES = read_json(Path(__file__).with_name("pieces.json"))
+"""Marks, a box or an earlier mask, and what is left of all parts."""
 
 
-@pytest.mark.parametrize(
-    ("marks", "more", "left"),
-    [
-        ({(54, 40): 1}, {}, THING | NEAR),
-        ({(54, 40): 1, (46, 40): 0}, {}, THING & ~HOLE | NEAR),
-        ({(54, 40): 1, (90, 40): 1, (50, 53): 1}, {}, THING | NEAR | FAR | SPECK),
-        ({(54, 40): 1}, {"previous": THING | FAR}, THING | NEAR | FAR),
-        ({}, {"box": (30, 20, 110, 60)}, THING | NEAR | FAR),
-    ],
-)
+def joined(*names):
+    return np.any([PARTS[name] for name in names], axis=0)
+
+
+@pytest.mark.parametrize("kind", PIECES)
 @pytest.mark.parametrize("method", ["sam", "cuts"])
 def test_a_mask_is_the_pieces_that_are_clicked_and_those_that_touch_them(
-    circles, monkeypatch, marks, more, left, method
+    circles, monkeypatch, kind, method
 ):
     """A thing hidden in its middle has two, as its earlier mask."""
-    answer = (THING & ~HOLE | NEAR | FAR | SPECK)[None].repeat(3, 0)
+    answer = joined("thing but its hole", "near", "far", "speck")[None].repeat(3, 0)
     monkeypatch.setattr(Circles, "predict", lambda *_, **__: (answer, np.ones(3), None))
     monkeypatch.setattr(click, "_by_cuts", lambda *_: answer[0])
-    found = click.segment(IMAGE, [*marks], [*marks.values()], method=method, **more)
+    how = dict(PIECES[kind])
+    left, marks = joined(*how.pop("left")), how.pop("marks")
+    if "previous" in how:
+        how["previous"] = joined(*how["previous"])
+    points, labels = [mark[:2] for mark in marks], [mark[2] for mark in marks]
+    found = click.segment(IMAGE, points, labels, method=method, **how)
     assert (found == left).all()
 
 
@@ -256,18 +266,19 @@ def test_a_first_sam_in_a_folder_is_known_by_its_tensors(
     for name, weight in network.state_dict().items():
         assert (weight == tiny.state_dict()[name]).all()
     assert found.shape == (90, 120)
-    whole = dict(tiny.state_dict())
-    lacking = {name: whole[name] for name in whole if "iou_token" not in name}
-    hq, token = (f"mask_decoder.{name}.weight" for name in ("hf_token", "iou_token"))
-    nan = {**whole, token: torch.full_like(whole[token], torch.nan)}
-    for broken, said in (
-        (lacking, "'mine' is damaged. Download it again."),
-        ({**whole, hq: torch.zeros(1, 9)}, f"has '{hq}', which .* HQ-SAM. Use sam_vit"),
-        (nan, f"'mine' has NaN or Inf in {token}"),
-    ):
-        save_file(broken, tmp_path / "mine" / FILE)
+    token = "mask_decoder.iou_token.weight"
+    others = {
+        "'mine' is damaged. Download it again.": {"less": "*iou_token*"},
+        "has 'mask_decoder.hf_token.weight', which .* HQ-SAM. Use sam_vit": {
+            "more": {"mask_decoder.hf_token.weight": "1 9"}
+        },
+        f"'mine' has NaN or Inf in {token}": {"more": {token: "1 128 nan"}},
+    }
+    for said, other in others.items():
+        weights = reweighted(tiny.state_dict(), **other)
+        save_file(weights, tmp_path / "mine" / FILE)
         # What is another kind is not chosen for anybody.
-        assert bool(single_files.first_sams()) == (hq not in broken)
+        assert bool(single_files.first_sams()) == ("HQ" not in said)
         with pytest.raises(ModelError, match=said):
             click.segment(IMAGE, [(6, 6)], [1], method="mine")
 
@@ -284,47 +295,40 @@ def test_a_small_sam_that_cannot_work_is_refused(tmp_path, own_models, said):
         click.segment(IMAGE, [(6, 6)], [1], model="mine")
 
 
-REFUSED = [
-    {"points": [(5, 5), (6, 6)]},
-    {"points": [(120, 5)]},
-    {"points": [(5, -1)]},
-    {"points": [(float("nan"), 5)]},
-    {"points": [(5, 5)], "point_labels": [0]},
-    {"points": [], "point_labels": []},
-    {"point_labels": [2]},
-    {"box": (50, 10, 20, 30)},
-    {"box": (50, 10, 60)},
-    {"previous": np.zeros((9, 12), bool)},
-    {"method": "magic"},
-]
+REFUSED = read_json(Path(__file__).with_name("refused.json"))
+"""What does not fit, beside a point inside; of several things the first."""
 
 
 @pytest.mark.parametrize("change", REFUSED)
 def test_what_does_not_fit_is_refused_by_name(change):
+    given = {"points": [(5, 5)], "point_labels": [1]} | change
+    if "previous" in given:
+        given["previous"] = np.array(given["previous"])
     with pytest.raises(MaskError) as caught:
-        click.segment(IMAGE, **{"points": [(5, 5)], "point_labels": [1]} | change)
-    assert caught.value.field == next(iter(change))
+        click.segment(IMAGE, **given)
+    assert caught.value.field == [*change][0]
 
 
-def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(monkeypatch):
+@pytest.mark.parametrize(
+    ("points", "labels", "asked"),
+    [
+        ([[50, 20]], [1], [[20, 20], [50, 20]]),
+        # not where it would contradict what is taken away
+        ([[20, 20]], [0], [[15, 15], [20, 20]]),
+        # nor where a click already confirms the mask
+        ([[12, 12], [50, 20]], [1, 0], [[12, 12], [50, 20]]),
+    ],
+)
+def test_a_lone_correction_confirms_the_middle_of_what_it_corrects(
+    watched, monkeypatch, points, labels, asked
+):
     mask = np.zeros((40, 60), bool)
     mask[10:31, 10:31] = True
-    asked = []
-    predict = lambda sam, frame, given, *_: asked.append(given) or mask  # noqa: E731
-    monkeypatch.setattr(sam, "predict", predict)
+    monkeypatch.setattr(sam, "predict", lambda *_: mask)
     monkeypatch.setattr(sam, "load_sam", lambda _: None)
+    seen = watched(sam, "predict")
     frame = Embedded(np.zeros((40, 60, 3), np.uint8), "", None, (40, 60))
-
-    def corrected(points, labels):
-        click.segment(frame, points, labels, previous=mask)
-        given = asked.pop()
-        return [given.points.tolist(), given.labels.tolist()]
-
-    assert corrected([(50, 20)], [1]) == [[[20, 20], [50, 20]], [1, 1]]
-    # Not where it would contradict what is taken away, nor where a click already
-    # confirms the mask.
-    ((x, y), _), labels = corrected([(20, 20)], [0])
-    assert labels == [1, 0]
-    assert mask[int(y), int(x)]
-    assert np.hypot(x - 20, y - 20) > 4
-    assert corrected([(12, 12), (50, 20)], [1, 0])[0] == [[12, 12], [50, 20]]
+    click.segment(frame, points, labels, previous=mask)
+    (((_, _, given, *_), _),) = seen
+    assert given.points.tolist() == asked
+    assert given.labels.tolist() == [1, *labels][-len(asked) :]

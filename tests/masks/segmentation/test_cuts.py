@@ -2,10 +2,12 @@
 
 import itertools
 from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from json_files import read_json
 from made_masks import RED, discs, drifting
 
 from regrain.editing.media.clip import ArrayClip
@@ -180,33 +182,26 @@ def test_in_a_box_a_network_may_find_nothing(network):
     assert found.shape == (40, 60)
 
 
-ON_RED, ON_BLUE = (
-    BrushStroke(((45, 60), (75, 60)), 4),
-    BrushStroke(((130, 60), (150, 60)), 4),
-)
-OFF_BLUE = BrushStroke(ON_BLUE.points, 4, erase=True)
+CLICKS = read_json(Path(__file__).with_name("clicks.json"))
+"""On two discs: what is given, and what is found."""
 
 
-@pytest.mark.parametrize(
-    ("points", "labels", "how", "expected", "least"),
-    [
-        # a further click adds
-        ([(60, 60), (140, 60)], [1, 1], {"previous": DISC}, BOTH, 0.9),
-        # and takes away
-        ([(60, 60), (140, 60)], [1, 0], {"previous": BOTH}, DISC, 0.95),
-        # it agrees, so next to nothing changes
-        ([(60, 60)], [1], {"previous": BOTH}, BOTH, 0.97),
-        # all at once: one after the other
-        ([(60, 60), (140, 60)], [1, 1], {}, BOTH, 0.9),
-        ([], [], {"box": (22, 22, 98, 98)}, DISC, 0.9),
-        ([], [], {"strokes": [ON_RED]}, DISC, 0.9),
-        ([], [], {"strokes": [OFF_BLUE], "previous": BOTH}, DISC, 0.9),
-    ],
-)
-def test_clicks_boxes_and_strokes_add_and_take_away(
-    points, labels, how, expected, least
-):
-    found = segment(IMAGE, points, labels, method="cuts", **how)
+@pytest.mark.parametrize("kind", CLICKS)
+def test_clicks_boxes_and_strokes_add_and_take_away(kind):
+    masks = {"disc": DISC, "both": BOTH}
+    how = dict(CLICKS[kind])
+    expected, least = masks[how.pop("found")], how.pop("least")
+    if "previous" in how:
+        how["previous"] = masks[how["previous"]]
+    strokes = [BrushStroke(**one) for one in how.pop("strokes", [])]
+    found = segment(
+        IMAGE,
+        how.pop("points"),
+        how.pop("labels"),
+        strokes=strokes,
+        method="cuts",
+        **how,
+    )
     assert iou(found, expected) > least
     # what was right stays
     assert "previous" not in how or iou(found & DISC, DISC) > 0.95
@@ -309,12 +304,10 @@ def test_large_frames_are_answered_at_their_size():
     assert iou(segment(large, [(240, 240)], [1], method="cuts"), wanted) > 0.9
 
 
-def test_the_motion_of_a_frame_is_computed_once(monkeypatch):
+def test_the_motion_of_a_frame_is_computed_once(watched):
     clip, discs = BRIGHT
     image = 255 - clip.read(2, 3)[0]  # seen by no other test
-    computed, flow = [], cut_motion.flow_between
-    count = lambda *given: computed.append(1) or flow(*given)  # noqa: E731
-    monkeypatch.setattr(cut_motion, "flow_between", count)
+    computed = watched(cut_motion, "flow_between")
     scene = scene_of(image, clip, 2)
     # one and three frames on, one back; there are no three before it
     assert (len(scene.flows), len(computed)) == (3, 5)

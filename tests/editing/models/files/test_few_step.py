@@ -1,10 +1,11 @@
 """Few-step models are recognised by what their files say, and never by a word alone."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from json_files import write_json
+from json_files import read_json, write_json
 from made_models import SCHEDULER, write_configs, write_small_model
 from running import finish
 from safetensors.torch import save_file
@@ -147,12 +148,8 @@ def test_other_names_say_nothing():
         assert by_name(name, trained) is None
 
 
-EULER, ANCESTRAL = "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"
-
-
-TRAILING = {"timestep_spacing": "trailing"}
-# of a whole schedule, whose first level is pure noise
-WHOLE = TRAILING | {"rescale_betas_zero_snr": True}
+SIGNS = read_json(Path(__file__).with_name("few_step.json"))
+"""Names and configurations (scheduler, UNet), and what is said or taken by them."""
 
 
 def test_settings_are_proposed_for_methods_that_do_not_invert():
@@ -181,10 +178,6 @@ def test_a_video_model_brings_its_shift_and_few_steps_without_guidance():
     assert proposed({}, None) == {}
 
 
-EULER_TRAILING = {"_class_name": EULER, **TRAILING}
-ANCESTRAL_TRAILING = {"_class_name": ANCESTRAL, **TRAILING}
-
-
 def facts(place, name="mine", scheduler=None, unet=None):
     """Facts of a folder without weights."""
     unet = {"in_channels": 4, **(unet or {})}
@@ -206,21 +199,7 @@ def lora(place, name, metadata=None, **defaults):
     return str(place / name)
 
 
-@pytest.mark.parametrize(
-    ("name", "scheduler", "said"),
-    [
-        ("hyper_realistic_v5", {}, "hyper_realistic_v5' says Hyper-SD"),
-        (
-            "dark-lightning-fantasy",
-            {"_class_name": EULER},
-            "dark-lightning-fantasy' says Lightning",
-        ),
-        ("turbo_granny", {"_class_name": ANCESTRAL}, "turbo_granny' says Turbo"),
-        ("mine", EULER_TRAILING, "spacing says SDXL Turbo or Lightning"),
-        ("lcm_ink", EULER_TRAILING, "'lcm_ink' says LCM"),
-        ("turbo", {"_class_name": ANCESTRAL, **WHOLE}, "Turbo"),
-    ],
-)
+@pytest.mark.parametrize(("name", "scheduler", "said"), SIGNS["one sign"])
 def test_one_sign_changes_nothing(tmp_path, name, scheduler, said):
     found = facts(tmp_path, name, scheduler)
     plain = facts(tmp_path, "plain", scheduler | {"timestep_spacing": "leading"})
@@ -234,16 +213,7 @@ def test_one_sign_changes_nothing(tmp_path, name, scheduler, said):
     assert not plain.guesses()
 
 
-@pytest.mark.parametrize(
-    ("name", "scheduler", "unet", "kind"),
-    [
-        ("dreamshaper_turbo", ANCESTRAL_TRAILING, {}, "euler_ancestral"),
-        ("night lightning", EULER_TRAILING, {}, "euler"),
-        ("sdxl_lightning_4step", {}, {}, "euler"),
-        ("mine", {"_class_name": "LCMScheduler"}, {}, "lcm"),
-        ("mine", {}, {"time_cond_proj_dim": 256}, "lcm"),
-    ],
-)
+@pytest.mark.parametrize(("name", "scheduler", "unet", "kind"), SIGNS["enough signs"])
 def test_two_signs_or_a_sure_one_are_enough(tmp_path, name, scheduler, unet, kind):
     found = facts(tmp_path, name, scheduler, unet)
     assert found.few_step().sampler == kind

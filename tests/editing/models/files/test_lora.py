@@ -2,12 +2,16 @@
 
 import json
 from copy import deepcopy
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 import torch
+from damaged_models import reweighted
+from json_files import read_json
 from made_models import load_double, loaded, randn
 from safetensors.torch import save_file
+from tables import rows
 from torch.nn.functional import conv2d
 
 from regrain.editing import load_backbone
@@ -57,72 +61,19 @@ def test_several_add_up_and_a_negative_one_takes_back(tiny, tmp_path):
     )
 
 
-CONV = "down_blocks.1.resnets.0.conv1"
-ONES, WHOLE = torch.ones(2, 2), torch.ones(2, 2, dtype=torch.int8)
-STEM, DOWN = f"unet.{QUERY}", f"unet.{QUERY}.lora_A.weight"
-# Beside the tensors of a layer, what a file says of itself, and what is said of that.
-REFUSED = {
-    "another size": ({DOWN: torch.ones(2, 7)}, {}, "does not fit: the shapes"),
-    "factors of a linear layer": (
-        {f"unet.{CONV}.lora_A.weight": ONES, f"unet.{CONV}.lora_B.weight": ONES + 1},
-        {},
-        f"'{CONV}' has linear factors for a convolution, or the reverse. Use a LoRA",
-    ),
-    "factors of a convolution": (
-        {DOWN: torch.ones(2, 8, 1, 1)},
-        {},
-        f"does not fit: ...'{QUERY[-50:]}' has linear factors for a convolution, or the",
-    ),
-    "another layer": ({f"{STEM}7.diff": ONES}, {}, "the model has no layer .*to_q7"),
-    "another part": ({"lora_te2_x.diff": ONES}, {}, "no layer 'lora_te2_x'"),
-    "NaN": ({DOWN: torch.full((2, 8), torch.nan)}, {}, "has NaN or Inf"),
-    "whole numbers": ({DOWN: WHOLE}, {}, "no numbers, in .*lora_A"),
-    "half a layer": ({f"{STEM}.diff_b": ONES}, {}, "does not fit: the shapes"),
-    "a plain size": ({f"{STEM}.diff": ONES}, {}, "does not fit: the shapes"),
-    "twice": ({f"{QUERY}.lora_down.weight": ONES}, {}, "says what .* is twice"),
-    "a motion LoRA": ({"motion_modules.x.diff": ONES}, {}, "which is not read. Use a"),
-    "a core": ({f"{STEM}.lora_mid.weight": ONES}, {}, "which is not read. Use a LoRA,"),
-    "LyCORIS' norms": ({f"{STEM}.dora_scale": ONES}, {}, "which is not read. Use a"),
-    "LyCORIS' LoHa": (
-        {f"{STEM}.hada_w1_a": ONES},
-        {},
-        "has hada_w1_a, but no configuration of peft",
-    ),
-    "an OFT": ({f"{STEM}.oft_R.weight": ONES}, {}, "to_q.oft_R.weight', which is not"),
-    "a header": (
-        {},
-        {"unet.lora_alpha": "1"},
-        "'unet.lora_alpha' in its header, which",
-    ),
-    "two scales": ({f"{STEM}.alpha": ONES[0, 0]}, {"r": 2}, "in tensors and in peft's"),
-    "another part's": ({}, {"vae.r": 2}, "does not fit: it changes a 'vae'"),
-    "another rank": ({}, {"r": 3}, "does not fit: the shapes"),
-    "a wrong scale": ({}, {"r": 2, "lora_alpha": "8"}, "does not fit: the shapes"),
-    "a missing norm": ({}, {"r": 2, "use_dora": True}, "lacks .*lora_magnitude_vector"),
-    "a pattern": ({}, {"rank_pattern": {"(a+)+": 2}}, "of a kind of peft that is not"),
-    "another start": (
-        {},
-        {"init_lora_weights": "olora"},
-        "of a kind of peft that is not",
-    ),
-    "another kind": ({}, {"peft_type": "VERA"}, "of a kind of peft that is not read"),
-    "more layers": (
-        {},
-        {"layer_replication": [[0, 4]]},
-        "of a kind of peft that is not",
-    ),
-}
+REFUSED = read_json(Path(__file__).with_name("lora_refused.json"))
+"""By what is said, tensors beside those of a layer, and what a file says of itself: in
+its header, or there by peft."""
 
 
-@pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_not_added_is_refused_in_one_line(tiny, tmp_path, kind):
-    tensors, facts, message = REFUSED[kind]
-    metadata = {"lora_adapter_metadata": json.dumps(facts)}
-    if kind == "a header":
-        metadata = facts
+@pytest.mark.parametrize(("said", "more"), rows(REFUSED))
+def test_what_is_not_added_is_refused_in_one_line(tiny, tmp_path, said, more):
+    tensors = dict(more)
+    facts = {"lora_adapter_metadata": json.dumps(tensors.pop("peft", {}))}
+    facts = tensors.pop("header", facts)
     file = tmp_path / "a.safetensors"
-    save_file(query_of(tiny) | tensors, file, metadata)
-    with pytest.raises(ModelError, match=f"^loras: .*{message}"):
+    save_file(reweighted(query_of(tiny), tensors), file, facts)
+    with pytest.raises(ModelError, match=f"^loras: .*{said}"):
         add_loras((str(file),), {"unet": deepcopy(tiny.unet)})
 
 

@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from diffusers import (
     WanVACEPipeline,
     WanVACETransformer3DModel,
 )
+from json_files import read_json
 from made_models import seeded, write_small_model, write_wan
 from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -154,16 +156,10 @@ def by_kohya_of_sdxl(draw):
     return found
 
 
-# Of layers of Wan, the names of its authors.
-OF_WAN = {
-    f"{BLOCK}.attn1.to_q": f"{BLOCK}.self_attn.q",
-    f"{BLOCK}.attn1.to_out.0": f"{BLOCK}.self_attn.o",
-    f"{BLOCK}.attn2.to_v": f"{BLOCK}.cross_attn.v",
-    f"{BLOCK}.ffn.net.0.proj": f"{BLOCK}.ffn.0",
-    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
-    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
-    "condition_embedder.time_proj": "time_projection.1",
-}
+NAMES = read_json(Path(__file__).with_name("lora_names.json"))
+"""The authors' names of layers, what peft writes beside its own, and what is said of
+what files say."""
+OF_WAN, OF_VACE, ORIGINAL = (NAMES[kind] for kind in ("Wan", "VACE", "original"))
 
 
 def by_wan(start, ends, alpha=None, bias=False):
@@ -187,16 +183,6 @@ def by_diffusers_wan(draw):
     for name in (f"{BLOCK}.attn1.to_q", "proj_out", "patch_embedding"):
         found |= layer(draw, "transformer", name, f"transformer.{name}")
     return found
-
-
-# Of layers of VACE's control blocks, their names and those of the authors.
-OF_VACE = {
-    "vace_blocks.0.proj_in": "vace_blocks.0.before_proj",
-    "vace_blocks.1.proj_out": "vace_blocks.1.after_proj",
-    "vace_blocks.1.attn2.to_k": "vace_blocks.1.cross_attn.k",
-    "vace_blocks.0.ffn.net.2": "vace_blocks.0.ffn.2",
-    "vace_patch_embedding": "vace_patch_embedding",
-}
 
 
 def by_diffusers_vace(draw):
@@ -230,20 +216,10 @@ def whole_musubi(draw):
     return found
 
 
-METADATA = {
-    "unet.r": 2,
-    "unet.lora_alpha": 3,
-    "unet.use_rslora": True,
-    "unet.alpha_pattern": {CONV: 7},
-    "unet.target_modules": [QUERY, CONV],
-    "text_encoder.r": 2,
-    "text_encoder.lora_alpha": 5,
-    "text_encoder.target_modules": [WORDS.removeprefix("text_model.")],
-}
 # By the name of a spelling: family, tensors, and metadata.
 SPELLINGS = {
     "peft": ("sd", by_peft, {}),
-    "peft, scales in the metadata": ("sd", by_peft, METADATA),
+    "peft, scales in the metadata": ("sd", by_peft, NAMES["metadata"]),
     "processors": ("sd", by_processors, {}),
     "old names": ("sd", by_old_names, {}),
     "kohya": ("sd", by_kohya, {}),
@@ -391,16 +367,13 @@ def same_weights(one, other):
 
 @pytest.mark.parametrize("form", ["original", "kohya"])
 def test_control_blocks_have_the_names_of_the_authors_too(pipelines, changed, form):
-    named = by_diffusers_vace(Draw(pipelines["vace"]))
-    tensors = {}
-    for ours, theirs in OF_VACE.items():
-        stem, ends = f"diffusion_model.{theirs}", PEFT
+    def stems(theirs):
         if form == "kohya":
-            stem, ends = f"lora_unet_{theirs.replace('.', '_')}", KOHYA
-        for end, usual in zip(ends, PEFT, strict=True):
-            tensors[stem + end] = named[f"transformer.{ours}{usual}"]
-    given = "vace", "transformer"
-    assert same_weights(changed(tensors, *given), changed(named, *given))
+            return stem_of(theirs), KOHYA
+        return f"diffusion_model.{theirs}", PEFT
+
+    names = {ours: stems(theirs) for ours, theirs in OF_VACE.items()}
+    means_the_same(pipelines, changed, "vace", "transformer", names)
 
 
 @pytest.mark.parametrize(
@@ -413,11 +386,17 @@ def test_control_blocks_have_the_names_of_the_authors_too(pipelines, changed, fo
 )
 def test_text_encoders_have_comfyuis_names_too(pipelines, changed, clip, part, ends):
     stem = f"text_encoders.{clip}.transformer.{WORDS}"
-    theirs, ours = (
-        layer(Draw(pipelines["sdxl"]), part, WORDS, *names)
-        for names in ((stem, ends), (f"{part}.{WORDS}", PEFT))
-    )
-    assert same_weights(*(changed(one, "sdxl", part) for one in (theirs, ours)))
+    means_the_same(pipelines, changed, "sdxl", part, {WORDS: (stem, ends)})
+
+
+def means_the_same(pipelines, changed, family, part, stems):
+    """By other names of layers, a file changes what it changes by ours."""
+    draws = [Draw(pipelines[family]) for _ in range(2)]
+    theirs, ours = {}, {}
+    for name, spelled in stems.items():
+        theirs |= layer(draws[0], part, name, *spelled)
+        ours |= layer(draws[1], part, name, f"{part}.{name}")
+    assert same_weights(*(changed(one, family, part) for one in (theirs, ours)))
 
 
 def test_plain_differences_are_added(pipelines, changed):
@@ -437,39 +416,25 @@ def test_plain_differences_are_added(pipelines, changed):
         assert near(after - before, WEIGHT * tensor)
 
 
+DIFFSYNTH = (".lora_A.default.weight", ".lora_B.default.weight")
+
+
 @pytest.mark.parametrize(
     ("start", "ends"),
     [
-        ("", (".lora_A.default.weight", ".lora_B.default.weight")),
-        ("pipe.dit.", (".lora_A.default.weight", ".lora_B.default.weight")),
+        ("", DIFFSYNTH),
+        ("pipe.dit.", DIFFSYNTH),
         ("base_model.model.", PEFT),
         ("transformer.", PEFT),
     ],
 )
 def test_diffsynths_names_are_those_of_the_original(pipelines, changed, start, ends):
-    draws = [
-        by_wan(*how)(Draw(pipelines["wan"]))
-        for how in ((start, ends), ("diffusion_model.", PEFT))
-    ]
-    assert same_weights(*(changed(one, "wan", "transformer") for one in draws))
+    stems = {ours: (start + theirs, ends) for ours, theirs in OF_WAN.items()}
+    means_the_same(pipelines, changed, "wan", "transformer", stems)
 
 
 def stem_of(name):
     return f"lora_unet_{name.replace('.', '_')}"
-
-
-ORIGINAL = {
-    "conv_in": "input_blocks.0.0",
-    "conv_out": "out.2",
-    "time_embedding.linear_1": "time_embed.0",
-    "add_embedding.linear_2": "label_emb.0.2",
-    "down_blocks.0.downsamplers.0.conv": "input_blocks.2.0.op",
-    "down_blocks.2.resnets.0.conv2": "input_blocks.5.0.out_layers.3",
-    "mid_block.attentions.0.proj_in": "middle_block.1.proj_in",
-    "mid_block.resnets.1.time_emb_proj": "middle_block.2.emb_layers.1",
-    "up_blocks.0.upsamplers.0.conv": "output_blocks.1.2.conv",
-    "up_blocks.2.resnets.0.conv1": "output_blocks.4.0.in_layers.2",
-}
 
 
 def test_layers_of_sdxl_have_names_in_the_original_layout(pipelines, changed):
@@ -511,26 +476,8 @@ def test_a_folder_of_peft_is_a_lora(tmp_path):
         find_lora(str(tmp_path))
 
 
-CLIP_SKIP = {"ss_clip_skip": "2"}
-SIZE = {"ss_network_alpha": "1", "ss_network_dim": "4"}
-
-
 @pytest.mark.parametrize(
-    ("metadata", "prediction", "reads_last", "said"),
-    [
-        (CLIP_SKIP, "epsilon", True, ["trained with clip skip 2"]),
-        ({"modelspec.encoder_layer": "3"}, "epsilon", True, ["with clip skip 3"]),
-        (CLIP_SKIP, "epsilon", False, []),
-        ({"ss_clip_skip": "None"}, "epsilon", True, []),
-        ({"ss_v_parameterization": "True"}, "epsilon", True, ["predicts v_prediction"]),
-        ({"ss_v_parameterization": "False"}, "epsilon", True, []),
-        ({"modelspec.prediction_type": "v"}, "v_prediction", True, []),
-        ({"modelspec.prediction_type": "epsilon"}, "v_prediction", True, ["epsilon"]),
-        (SIZE, "epsilon", True, ["ss_network_alpha '1', which"]),
-        ({"ss_network_alpha": "4", "ss_network_dim": "4"}, "epsilon", True, []),
-        ({"lora_config": "{}"}, "epsilon", True, ["says lora_config"]),
-        ({"scaling": "2", "title": "scale"}, "epsilon", True, ["scaling '2', which"]),
-    ],
+    ("metadata", "prediction", "reads_last", "said"), NAMES["said"]
 )
 def test_what_a_file_says_of_its_training_is_said(
     metadata, prediction, reads_last, said, tmp_path
@@ -542,5 +489,6 @@ def test_what_a_file_says_of_its_training_is_said(
 
 
 def test_a_size_beside_layers_that_say_theirs_is_nothing_to_say(tmp_path):
-    save_file({"a.alpha": torch.ones(1)}, file := tmp_path / "a.safetensors", SIZE)
+    size = {"ss_network_alpha": "1", "ss_network_dim": "4"}
+    save_file({"a.alpha": torch.ones(1)}, file := tmp_path / "a.safetensors", size)
     assert not lora_facts(str(file)).notes("epsilon", True)

@@ -1,9 +1,12 @@
 """What a model offers is told from its configuration, and compared with what a method
 needs."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from json_files import read_json
 from made_clips import black
 from made_models import loaded, write_configs
 from safetensors.torch import save_file
@@ -38,55 +41,19 @@ XL, REFINER = (
     {"addition_embed_type": "text_time"},
     {"_class_name": "x", "text_encoder": [None, None]},
 )
-TRAILING = (XL, None, {"timestep_spacing": "trailing"})
-FOR_FEW = (XL, None, {"_class_name": "LCMScheduler"})
+OFFERED = {
+    "all": STABLE_DIFFUSION,
+    "no inversion": STABLE_DIFFUSION - {"inversion"},
+    "none": frozenset(),
+}
+FOLDERS = read_json(Path(__file__).with_name("offers.json"))
+"""A title, what is offered, and configurations: UNet, index, scheduler."""
 
 
-@pytest.mark.parametrize(
-    ("title", "offers", "configs"),
-    [
-        ("SDXL", STABLE_DIFFUSION, (XL,)),
-        ("SDXL", STABLE_DIFFUSION, TRAILING),
-        ("SDXL, LCM", STABLE_DIFFUSION - {"inversion"}, FOR_FEW),
-        ("the refiner of SDXL", frozenset(), (XL, REFINER)),
-        (
-            "a model with embeddings of 'image'",
-            frozenset(),
-            ({"addition_embed_type": "image"},),
-        ),
-        (
-            "Stable Diffusion for inpainting",
-            STABLE_DIFFUSION - {"inversion"},
-            ({"in_channels": 9, "out_channels": 4},),
-        ),
-        (
-            "SDXL for inpainting",
-            STABLE_DIFFUSION - {"inversion"},
-            (XL | {"in_channels": 9, "out_channels": 4},),
-        ),
-        (
-            "a model that reads depth",
-            frozenset(),
-            ({"in_channels": 5, "out_channels": 4},),
-        ),
-        (
-            "a model that reads a picture and instructions (InstructPix2Pix)",
-            frozenset(),
-            ({"in_channels": 8, "out_channels": 4},),
-        ),
-        (
-            "a model with 7 input channels",
-            frozenset(),
-            ({"in_channels": 7, "out_channels": 4},),
-        ),
-        ("WanPipeline", frozenset(), (None, {"_class_name": "WanPipeline"})),
-    ],
-)
+@pytest.mark.parametrize(("title", "offers", "configs"), FOLDERS)
 def test_a_folder_is_told_by_its_configurations(tmp_path, title, offers, configs):
-    assert facts_of(str(write_configs(tmp_path / "model", *configs))).family == (
-        title,
-        offers,
-    )
+    folder = write_configs(tmp_path / "model", *configs)
+    assert facts_of(str(folder)).family == (title, OFFERED[offers])
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """Every scheduler of diffusers that a model may name is here, or is said not to be."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import diffusers
 import numpy as np
 import pytest
 import torch
-from json_files import write_json
+from json_files import read_json, write_json
 from made_models import SCHEDULER, loaded, write_small_model
 from running import finish
 from safetensors.torch import save_file
@@ -25,8 +26,6 @@ from regrain.editing.models.files.schedulers import (
 from regrain.editing.models.loading.load import loaded_backbone
 from regrain.editing.pipeline.runner import edit
 
-SOLVER = {"_class_name": "DPMSolverMultistepScheduler"}
-
 
 @pytest.mark.parametrize("name", ["EDMEulerScheduler", "SomebodysScheduler"])
 def test_a_model_of_another_kind_is_refused_by_name(name):
@@ -35,28 +34,11 @@ def test_a_model_of_another_kind_is_refused_by_name(name):
     assert name in family.title
 
 
-@pytest.mark.parametrize(
-    ("config", "sampler", "is_here"),
-    [
-        ({}, "ddim", True),
-        ({"_class_name": "DDIMScheduler"}, "ddim", True),
-        ({"_class_name": "PNDMScheduler"}, "ddim", False),
-        ({"_class_name": "EulerDiscreteScheduler"}, "ddim", False),
-        ({"_class_name": "DDPMScheduler"}, "euler_ancestral", False),
-        (SOLVER, "dpmpp_2m", True),
-        (SOLVER | {"use_karras_sigmas": True}, "dpmpp_2m_karras", True),
-        (SOLVER | {"solver_order": 3}, "dpmpp_2m", False),
-        (SOLVER | {"solver_order": 1}, "ddim", False),
-        (SOLVER | {"algorithm_type": "sde-dpmsolver++"}, "dpmpp_2m", False),
-        (SOLVER | {"use_lu_lambdas": True}, "dpmpp_2m", False),
-        ({"_class_name": "UniPCMultistepScheduler"}, "dpmpp_2m", False),
-        (
-            {"_class_name": "HeunDiscreteScheduler", "use_karras_sigmas": True},
-            "dpmpp_2m_karras",
-            False,
-        ),
-    ],
-)
+SAMPLERS = read_json(Path(__file__).with_name("samplers.json"))
+"""Configurations of schedulers, their samplers, and whether these are the same."""
+
+
+@pytest.mark.parametrize(("config", "sampler", "is_here"), SAMPLERS)
 def test_an_ordinary_models_sampler_is_the_nearest(config, sampler, is_here):
     assert usual_sampler(config) == sampler
     other = other_scheduler(config)

@@ -3,6 +3,7 @@ weights."""
 
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -106,16 +107,8 @@ def test_a_weight_of_0_is_the_model(tiny, net_folder):
     assert not torch.allclose(loud, plain)
 
 
-OTHERS = {
-    "does not fit .*ion_dim is 1024, the model's is 32": {"cross_attention_dim": 1024},
-    "_per_block is 1, the model's is 2": {"layers_per_block": 1},
-    "in pixels is 4, the model's is 8": {
-        "conditioning_embedding_out_channels": [8, 8, 8]
-    },
-    "has _class_name 'UNet2DConditionModel', which is not supported": {
-        "_class_name": "UNet2DConditionModel"
-    },
-}
+OTHERS = read_json(Path(__file__).with_name("other_control.json"))
+"""By what is said, other values of a configuration."""
 
 
 @pytest.mark.parametrize(("message", "change"), OTHERS.items())

@@ -4,14 +4,16 @@ authors' code."""
 import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
-from damaged_models import rewrite
+from damaged_models import reweighted, rewrite
 from diffusers import (
     UNetMotionModel,
 )
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from json_files import read_json
 from made_models import loaded, randn
 from made_motion import write_adapter
 from safetensors.torch import load_file, save_file
@@ -207,43 +209,18 @@ def test_a_single_file_with_the_authors_names_is_the_same(folder, backbone, tmp_
     assert (one.positions, other.positions) == (32, 24)
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda t: t | {"conv_in.weight": torch.zeros(1)}, "takes a picture as input, as PIA does"),
-        (lambda t: {k: v for k, v in t.items() if "up_blocks.1." not in k}, "does not fit.*up_blocks.1."),
-        (lambda t: t | {f"down_blocks.7.{NORM}": torch.zeros(32)}, "does not fit.*blocks.7"),
-        (lambda t: t | {f"down_blocks.0.{NORM}": torch.zeros(64)}, "64 channels, the model 32"),
-        (lambda t: {k: v for k, v in t.items() if "0.attn1.to_q" not in k}, "does not fit.*be computed"),
-        (lambda t: t | {f"down_blocks.0.{NORM}_scale_2": torch.zeros(1)}, "has '.*norm.weight_scale_2'"),
-        (lambda t: t | {f"down_blocks.0.{NORM}": torch.full((32,), torch.inf)}, "has NaN or Inf in down"),
-        (lambda t: {}, "has no motion modules"),
-    ],
-)  # fmt: skip
-def test_what_does_not_fit_is_refused_in_one_line(
-    folder, backbone, tmp_path, change, said
-):
-    other = shutil.copytree(folder, tmp_path / "other")
-    path = other / "diffusion_pytorch_model.safetensors"
-    save_file(change(load_file(path)), path)
-    with pytest.raises(ModelError, match=f"^motion: .*{said}"):
-        load_motion(str(other), backbone)
+REFUSED = read_json(Path(__file__).with_name("motion_refused.json"))
+"""By what is said, other weights of an adapter, or another configuration."""
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "said"),
-    [
-        ("motion_num_attention_heads", [2], "does not fit.*cannot be computed"),
-        ("motion_num_attention_heads", "many", "does not fit.*cannot be computed"),
-        ("motion_norm_num_groups", 7, "does not fit.*cannot be computed"),
-        ("motion_norm_num_groups", "many", "numbers of .* cannot be read"),
-    ],
-)
-def test_numbers_that_do_not_fit_are_refused_in_one_line(
-    folder, backbone, tmp_path, key, value, said
-):
+@pytest.mark.parametrize("said", REFUSED)
+def test_what_does_not_fit_is_refused_in_one_line(folder, backbone, tmp_path, said):
+    weights = dict(REFUSED[said])
+    other = configured(folder, tmp_path / "other", **weights.pop("config", {}))
+    path = Path(other, "diffusion_pytorch_model.safetensors")
+    save_file(reweighted(load_file(path), **weights), path)
     with pytest.raises(ModelError, match=f"^motion: .*{said}"):
-        load_motion(configured(folder, tmp_path / "own", **{key: value}), backbone)
+        load_motion(other, backbone)
 
 
 @pytest.mark.parametrize(

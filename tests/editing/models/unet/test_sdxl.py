@@ -1,13 +1,15 @@
 """Stable Diffusion XL on narrow random weights, beside diffusers' own pipeline."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
-from damaged_models import refusal_of_copy, rewrite
+from damaged_models import damage, refusal, rewrite
 from diffusers import (
     ControlNetModel,
 )
+from json_files import read_json
 from made_clips import noise
 from made_models import loaded, randn, write_control_net, write_sdxl
 from pipelines import pipeline_of
@@ -95,37 +97,25 @@ def test_a_single_file_equals_its_folder(model, tmp_path, latents):
     torch.testing.assert_close(*answers)
 
 
-def widen(folder):
-    """Another width of the pooled text than the UNet takes."""
-    path = folder / "text_encoder_2" / "model.safetensors"
-    weights = {
-        k: v.repeat(2, 1) if "projection" in k else v
-        for k, v in load_file(path).items()
-    }
-    save_file(weights, path, {"format": "pt"})
-    rewrite(folder / "text_encoder_2" / "config.json", projection_dim=48)
+REFUSED = read_json(Path(__file__).with_name("sdxl_refused.json"))
+"""By what is said, damages to a folder."""
 
 
-DAMAGES = {
-    "has eos_token_id 7, but tokenizer_2/ ends texts with 49407": lambda f: rewrite(
-        f / "text_encoder_2" / "config.json", eos_token_id=7
-    ),
-    "has no folder text_encoder_2/": lambda f: shutil.rmtree(f / "text_encoder_2"),
-    "has no folder tokenizer_2/": lambda f: shutil.rmtree(f / "tokenizer_2"),
-    "tokenizer_2/ cannot be loaded": lambda f: (
-        f / "tokenizer_2" / "tokenizer.json"
-    ).write_text("x"),
-    "vocab_size": lambda f: rewrite(f / "text_encoder_2" / "config.json", vocab_size=0),
-    "fit together: projection_dim of text_encoder_2/": widen,
-    "fit together: model_max_length": lambda f: rewrite(
-        f / "tokenizer" / "tokenizer_config.json", model_max_length=0
-    ),
-}
+@pytest.mark.parametrize("said", REFUSED)
+def test_damaged_folders_are_one_line(folder, tmp_path, said):
+    copy = shutil.copytree(folder, tmp_path / "other")
+    damage(copy, REFUSED[said])
+    assert said in refusal(copy)
 
 
-@pytest.mark.parametrize("message", DAMAGES)
-def test_damaged_folders_are_one_line(folder, tmp_path, message):
-    assert message in refusal_of_copy(folder, tmp_path / "other", DAMAGES[message])
+def test_a_pooled_text_of_another_width_is_refused(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "other")
+    path = copy / "text_encoder_2" / "model.safetensors"
+    weights = load_file(path)
+    name = "text_projection.weight"
+    save_file(weights | {name: weights[name].repeat(2, 1)}, path, {"format": "pt"})
+    rewrite(copy / "text_encoder_2" / "config.json", projection_dim=48)
+    assert "fit together: projection_dim of text_encoder_2/" in refusal(copy)
 
 
 def test_a_control_network_is_told_pooled_text_and_sizes(model, tmp_path, latents):

@@ -1,13 +1,15 @@
-"""Wan 2.2 with two experts: runs beside diffusers, which expert answers, memory, LoRA
-files, and what is refused."""
+"""Wan 2.2 with two experts: runs beside diffusers, which expert answers, memory
+and LoRA files."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
-from damaged_models import config, holding, refusal_of_copy
+from damaged_models import damage
 from diffusers import WanTransformer3DModel
 from double_library import FromText, double, drawn, drawn_by_library, pipeline_of
+from json_files import read_json
 from made_models import load_double, loaded, randn, seeded, write_wan
 from safetensors.torch import save_file
 
@@ -18,16 +20,13 @@ from regrain.editing.models.files.offers import VACE, WAN
 from regrain.editing.models.wan.experts import loras_of, notes_on
 
 INDEX = "model_index.json"
-LOW = "transformer_2/config.json"
-WEIGHTS = "diffusion_pytorch_model.safetensors"
 pytestmark = pytest.mark.usefixtures("no_grad")
 
 
 def without(folder, part, ratio, copy):
     """A copy of a folder without one of its experts, and another ratio."""
     place = shutil.copytree(folder, copy)
-    shutil.rmtree(place / part)
-    config(INDEX, boundary_ratio=ratio, **{part: [None, None]})(place)
+    damage(place, {INDEX: {"boundary_ratio": ratio, part: [None, None]}, part: None})
     return place
 
 
@@ -82,7 +81,7 @@ def test_a_pair_is_told_by_its_parts(pairs, pair_folder, tmp_path):
 
 def test_a_ratio_belongs_to_the_weights(pairs, pair_folder, tmp_path):
     copy = shutil.copytree(pair_folder, tmp_path / "copy")
-    config(INDEX, boundary_ratio=0.5)(copy)
+    damage(copy, {INDEX: {"boundary_ratio": 0.5}})
     assert load_double(copy).fingerprint != pairs["both"].fingerprint
 
 
@@ -117,52 +116,18 @@ def test_a_lora_goes_to_the_expert_that_it_is_named_for(pairs, pair_folder, tmp_
         assert f"changes the expert for {noise} noise alone, as its name says." in note
 
 
-FIRST, SECOND = EXPERTS
+FIRST, _ = EXPERTS
 
 
-@pytest.mark.parametrize(
-    ("file", "beside", "parts", "said"),
-    [
-        ("a/HighNoise.safetensors@0.5", "", [FIRST], "for high noise alone"),
-        ("low_noise/pytorch_lora_weights.safetensors", "", [SECOND], "for low noise"),
-        ("T2V_HIGH_fp16", "b/T2V_low_fp16@0.5", [FIRST], "for high noise alone"),
-        # one word of a name proves nothing
-        ("T2V_HIGH_fp16", "T2V_low_fp8", [FIRST, SECOND], "says high, which alone"),
-        (
-            "owner/wan2.2-low",
-            "",
-            [FIRST, SECOND],
-            "says low, which alone changes nothing",
-        ),
-        ("high_detail", "", [FIRST, SECOND], "says high, which alone changes nothing"),
-        ("highlands", "", [FIRST, SECOND], ""),
-        ("high/ink.safetensors", "", [FIRST, SECOND], "says high, which alone"),
-        (
-            "HIGH/ink.safetensors",
-            "LOW/ink.safetensors",
-            [FIRST],
-            "for high noise alone",
-        ),
-        (
-            "b/low/ink.safetensors",
-            "c/high/ink.safetensors@2",
-            [SECOND],
-            "for low noise",
-        ),
-        ("high_noise/low_noise.safetensors", "", [SECOND], "for low noise alone"),
-        ("LOW/a/ink.safetensors", "HIGH/a/ink.safetensors", [SECOND], "for low noise"),
-        (
-            "HIGH/low.safetensors",
-            "LOW/ink.safetensors",
-            [FIRST, SECOND],
-            "says low, which",
-        ),
-        ("high-and-low", "", [FIRST, SECOND], ""),
-    ],
-)
-def test_two_words_or_a_pair_say_which_expert_a_file_is_for(file, beside, parts, said):
+NAMES = read_json(Path(__file__).with_name("expert_names.json"))
+"""A file, another beside it, the noise of the experts that it is for, what is said."""
+
+
+@pytest.mark.parametrize(("file", "beside", "noise", "said"), NAMES)
+def test_two_words_or_a_pair_say_which_expert_a_file_is_for(file, beside, noise, said):
     loras = [file, beside] if beside else [file]
-    assert [part for part in EXPERTS if file in loras_of(part, loras, EXPERTS)] == parts
+    is_for = [file in loras_of(part, loras, EXPERTS) for part in EXPERTS]
+    assert is_for == [level in noise for level in ("high", "low")]
     notes = notes_on(loras, EXPERTS)
     assert (said in notes[0]) if said else not notes
     assert notes_on(loras, [FIRST]) == []
@@ -174,48 +139,3 @@ def test_both_experts_are_fetched():
         for end in (".safetensors.index.json", "-00001-of-00003.safetensors"):
             name = f"{part}/diffusion_pytorch_model{end}"
             assert matches(name, PIPELINE_FILES)
-
-
-# --- What is refused
-
-REFUSED = {
-    "has no boundary_ratio": config(INDEX, boundary_ratio=None),
-    "has boundary_ratio 1.5, which is not": config(INDEX, boundary_ratio=1.5),
-    "has boundary_ratio True, which is not": config(INDEX, boundary_ratio=True),
-    "has boundary_ratio '0.9', which is not": config(INDEX, boundary_ratio="0.9"),
-    "has boundary_ratio 0.875, but transformer_2/ is missing": config(
-        INDEX, transformer_2=[None, None]
-    ),
-    "has boundary_ratio 0.875, but transformer/ is missing": config(
-        INDEX, transformer=[None, None]
-    ),
-    "has no folder transformer_2/": lambda folder: (
-        config(INDEX, transformer_2=["diffusers", "WanTransformer3DModel"])(folder),
-        shutil.rmtree(folder / "transformer_2"),
-    ),
-    "has transformer_2 'Painter'": config(
-        INDEX, transformer_2=["diffusers", "Painter"]
-    ),
-    "transformer/ and transformer_2/ have another 'num_layers'": config(
-        LOW, num_layers=1
-    ),
-    "have another '_class_name'": config(
-        LOW, _class_name="WanVACETransformer3DModel", vace_layers=[0]
-    ),
-    "transformer_2/config.json has qk_norm None": config(LOW, qk_norm=None),
-    "transformer_2/config.json has 'loud' 1, which is not known": config(LOW, loud=1),
-}
-
-
-@pytest.mark.parametrize("said", REFUSED)
-def test_a_pair_that_disagrees_is_refused_before_it_is_read(
-    pair_folder, tmp_path, monkeypatch, said
-):
-    monkeypatch.setattr("regrain.editing.models.wan.load.read_weights", None)
-    assert said in refusal_of_copy(pair_folder, tmp_path / "copy", REFUSED[said])
-
-
-def test_control_blocks_of_one_of_a_pair_are_refused(pair_folder, tmp_path):
-    added = holding(f"transformer_2/{WEIGHTS}", "vace_blocks.0.proj_in.bias")
-    said = refusal_of_copy(pair_folder, tmp_path / "copy", added)
-    assert "transformer_2/ has 'vace_blocks.0.proj_in.bias', which nothing" in said

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from damaged_models import refusal
+from damaged_models import refusal, reweighted
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 from json_files import read_json, write_json
 from made_models import loaded, randn, without_control, write_wan
@@ -23,31 +23,14 @@ from regrain.editing.models.wan.network import read_network
 
 CONFIG = "transformer/config.json"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
-# Of each piece of a name of diffusers', that of the authors; the first that fits counts.
-PIECES = {
-    "condition_embedder.text_embedder.linear_1": "text_embedding.0",
-    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
-    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
-    "condition_embedder.time_embedder.linear_2": "time_embedding.2",
-    "condition_embedder.time_proj": "time_projection.1",
-    "attn1.to_out.0": "self_attn.o",
-    "attn2.to_out.0": "cross_attn.o",
-    **{
-        f"{ours}.{start}{letter}": f"{theirs}.{own}{letter}"
-        for ours, theirs in (("attn1", "self_attn"), ("attn2", "cross_attn"))
-        for start, own in (("to_", ""), ("norm_", "norm_"))
-        for letter in "qkv"
-    },
-    "norm2": "norm3",
-    "ffn.net.0.proj": "ffn.0",
-    "ffn.net.2": "ffn.2",
-    "proj_in": "before_proj",
-}
+TABLES = read_json(Path(__file__).with_name("published.json"))
+"""Of published files: width, hidden width, layers and control blocks; and of each piece
+of a name of diffusers', that of the authors; the first that fits counts."""
 
 
 def original(name):
     """The authors' name of a weight."""
-    for ours, theirs in PIECES.items():
+    for ours, theirs in TABLES["names"].items():
         if ours in name:
             return name.replace(ours, theirs)
     is_control = name.startswith("vace_")
@@ -142,17 +125,9 @@ def test_a_file_is_read_as_its_folder_is(
     assert note == f"{said}{layers}. Its other parts are those of 'place'."
 
 
-PUBLISHED = {  # width, feed-forward, layers, control blocks
-    "T2V 1.3B": (1536, 8960, 30, ()),
-    "T2V 14B": (5120, 13824, 40, ()),
-    "VACE 1.3B": (1536, 8960, 30, (*range(0, 30, 2),)),
-    "VACE 14B": (5120, 13824, 40, (0, 5, 10, 15, 20, 25, 30, 35)),
-}
-
-
-@pytest.mark.parametrize("kind", PUBLISHED)
+@pytest.mark.parametrize("kind", TABLES["sizes"])
 def test_published_sizes_are_told_by_shapes(kind):
-    width, wide, depth, control = PUBLISHED[kind]
+    width, wide, depth, control = TABLES["sizes"][kind]
     shapes = {
         "head.modulation": [1, 2, width],
         "head.head.weight": [64, width],
@@ -253,66 +228,15 @@ def test_files_are_listed_with_the_folder_that_has_their_other_parts(
 # --- What is refused, before weights are read
 
 
-def more(name, *sizes):
-    return lambda weights: weights | {name: torch.zeros(*sizes or (2, 2))}
-
-
-def less(name):
-    return lambda weights: {key: weights[key] for key in weights if key != name}
-
-
-def sized(name, *sizes):
-    return lambda weights: weights | {name: torch.zeros(sizes)}
-
-
-OTHERS = {
-    "a Wan that reads a first picture (I2V) (img_emb), which": more(
-        "img_emb.proj.0.bias"
-    ),
-    "a Wan-Fun that a camera controls (control_adapter), which": more(
-        "control_adapter.conv.bias"
-    ),
-    "a Wan-Fun that reads a picture (ref_conv), which": more("ref_conv.weight"),
-    "Wan Animate (face_adapter), which": more("face_adapter.x"),
-    "Wan S2V, which reads sound (casual_audio_encoder), which": more(
-        "casual_audio_encoder.x"
-    ),
-    "a Wan that reads sound (audio_proj), which": more("audio_proj.x"),
-    "a Wan that reads poses (patch_embedding_pose), which": more(
-        "patch_embedding_pose.weight"
-    ),
-    "a Wan of 4 bits, nvfp4 (weight_scale_2), which": more(
-        "blocks.0.ffn.net.0.proj.weight_scale_2"
-    ),
-    "has 'blocks.0.ffn.0.weight', whole numbers (I8)": lambda weights: (
-        weights
-        | {"blocks.0.ffn.net.0.proj.weight": torch.zeros(32, 128, dtype=torch.int8)}
-    ),
-    "Wan with 36 input channels (one from pictures has 36), which": sized(
-        "patch_embedding.weight", 128, 36, 1, 2, 2
-    ),
-    "Wan 2.2 5B in a file of its own, which": sized(
-        "patch_embedding.weight", 128, 48, 1, 2, 2
-    ),
-    "not a whole Wan. Download it again": less(
-        "condition_embedder.text_embedder.linear_1.weight"
-    ),
-    "lacks 1 weights, such as blocks.1.norm2.bias": less("blocks.1.norm2.bias"),
-    "has 'blocks.0.odd.weight', which is not known": more("blocks.0.odd.weight"),
-    "has 3 control blocks for a width of 128, but there are 4 layers of 128": more(
-        "vace_blocks.2.odd"
-    ),
-    "do not fit together: vace_in_channels and": sized(
-        "vace_patch_embedding.weight", 128, 4, 1, 2, 2
-    ),
-    "is not a Wan with the names of its authors": lambda _: {"x": torch.zeros(2)},
-}
+OTHERS = read_json(Path(__file__).with_name("other_files.json"))
+"""By what is said, other weights than those of a VACE."""
 READ = ("lacks", "has 'blocks")  # what is found out by reading
 
 
 @pytest.mark.parametrize("said", OTHERS)
 def test_other_files_are_refused_by_their_names(said, whole, place, monkeypatch):
-    file = written(OTHERS[said](whole), place / "mine.safetensors")
+    weights = reweighted(whole, **OTHERS[said])
+    file = written(weights, place / "mine.safetensors")
     if not said.startswith(READ):
         monkeypatch.setattr("regrain.editing.models.wan.load.read_network", None)
     assert said in refusal(file)
@@ -343,7 +267,7 @@ def test_files_that_do_not_fit_together_are_refused(
     whole, place, vace_folder, tmp_path
 ):
     module = module_of(whole)
-    wide = sized("vace_patch_embedding.weight", 256, 96, 1, 2, 2)(module)
+    wide = reweighted(module, {"vace_patch_embedding.weight": "256 96 1 2 2"})
     file = written(wide, place / "module.safetensors")
     assert (
         "2 control blocks for a width of 256, but there are 4 layers of 128"
