@@ -344,7 +344,7 @@ class Steps:
     def stall(self, pattern: str) -> None:
         """Let no request of a kind through."""
         self.stalling.clear()
-        self.page.route(pattern, self.stalling.append)
+        self.page.route(pattern, lambda route: self.stalling.append(route))
 
     def stalled(self, count: str) -> None:
         self.wait(lambda: self.look("true") and len(self.stalling) == int(count))
