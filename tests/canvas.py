@@ -56,14 +56,6 @@ def press_until(page, key, test, what):
     return until(page, test, what)
 
 
-def mask_disc(page):
-    """A click on the left disc; the area of its mask."""
-    click(page, LEFT)
-    return until(page, lambda s: s["area"][0].get("1"), "the left disc is masked")[
-        "area"
-    ][0]["1"]
-
-
 def spot(page, at, side=SIDE):
     box = page.locator(".rg-canvas-stage canvas").bounding_box()
     return box["x"] + (at[0] + 0.5) / side * box["width"], box["y"] + (

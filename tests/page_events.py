@@ -18,6 +18,8 @@ from gradio.data_classes import GradioDataModel
 from gradio.exceptions import Error
 from gradio.state_holder import SessionState
 
+from regrain.ui.session.session_store import SessionStore
+
 PAGE = "p" * 32
 # What differs from run to run, in texts and by key.
 _VOLATILE = re.compile(
@@ -66,33 +68,58 @@ class PageEvents:
     """A page that is open.
 
     Args:
+        page: As it is built.
+        names: What its components are called, by number.
+        visits: The store of its sessions.
         root: The folder of all that it keeps.
 
     Attributes:
+        root: That folder.
         values: What each component shows, by name; JSON, as it is sent.
         heard: For each event, what it changed by component, texts of what was refused,
             and what a program was answered.
         answered: What the last call of a program was answered.
     """
 
-    def __init__(self, page: gr.Blocks, names: dict[int, str], root: Path) -> None:
+    def __init__(
+        self, page: gr.Blocks, names: dict[int, str], visits: SessionStore, root: Path
+    ) -> None:
         self._page = page
-        self._root = root
         self._names = names
-        self._state = SessionState(page)
+        self._visits = visits
+        self.root = root
         headers = {"x-regrain-page": PAGE}
         client = SimpleNamespace(host="127.0.0.1")
         self._request = SimpleNamespace(
             session_hash="session", headers=headers, client=client
         )
-        self.values: dict[str, Any] = {}
-        for number, name in names.items():
-            self.values[name] = _json(getattr(page.blocks[number], "value", None))
         self.heard: list[dict[str, object]] = []
         self.answered: list[Any] = []
         self._before: dict[str, object] = {}
         self._failed: list[str] = []
         self._changed: list[str] = []
+        self._open()
+
+    def _open(self) -> None:
+        self._state = SessionState(self._page)
+        self.values: dict[str, Any] = {}
+        for number, name in self._names.items():
+            self.values[name] = _json(getattr(self._page.blocks[number], "value", None))
+
+    def restart(self) -> None:
+        """Lose what the process knows of pages, and their files; the page shows again
+        what it was, with all its masks. Noted is what differs from before."""
+        for page, session in self._visits.sessions():
+            self._visits.projects.keep(page, session)
+            self._visits.media.forget(page)
+        self._visits._pages.clear()
+        self._open()
+        self._fire("load", None, {})
+        self._fire("offer", "head", {"page": PAGE})
+        self._fire("back", "head", {"gone": False, "typed": None})
+        whole = {"id": self.values["canvas"]["id"], "have": 0, "frame": 0, "nonce": 1}
+        self._fire("act", "canvas", whole | {"act": "look"})
+        self._note("restart")
 
     def parts(self) -> list[dict[str, object]]:
         """Return what the page is made of, each with what lies in it."""
@@ -147,7 +174,7 @@ class PageEvents:
     def _note(self, event: str, **more: object) -> None:
         """Note what has changed since the event before, and more."""
         shown = self.values.items()
-        now = {name: settled(value, self._root) for name, value in shown}
+        now = {name: settled(value, self.root) for name, value in shown}
         # kept in the background: which was last is not said
         now["recent"]["items"].sort(key=lambda item: item["title"])
         changed = _differing(self._before, now)
@@ -173,7 +200,7 @@ class PageEvents:
             if argument != "request":
                 values.append(given.get(argument, about.default))
         self.answered = anyio.run(self._call, fn, values)
-        self._note(f"/{name}", answered=settled(self.answered, self._root))
+        self._note(f"/{name}", answered=settled(self.answered, self.root))
 
     async def _call(self, fn: BlockFunction, values: list[object]) -> list[Any]:
         try:

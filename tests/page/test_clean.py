@@ -41,7 +41,7 @@ def opened(page):
     page.wait_for_function(there, arg=before)
     page.click("#tabs >> text=Masks")
     page.mouse.move(1, 1)
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(600)
     return own_lines(page)
 
 

@@ -20,7 +20,6 @@ from regrain.ui.handlers.tracking import Tracking, look
 from regrain.ui.server.run_queue import GONE, Visitor
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clip_files import ClipFiles
-from regrain.ui.values.fields import Fields
 from regrain.ui.values.history import Choices, PastRun
 from regrain.ui.values.state import MAX_UNDO
 from regrain.ui.views.shown import ProgressView
@@ -169,17 +168,6 @@ def test_after_the_last_variant_the_best_is_shown(monkeypatch, session, runs, tm
     assert session.history.runs[0].key == "1"
 
 
-def test_a_try_has_as_many_variants_as_a_run(monkeypatch, session, runs):
-    opened = SimpleNamespace(attempt="a try")
-    monkeypatch.setattr(run_handlers, "with_cuts", lambda request, _: request)
-    monkeypatch.setattr(run_handlers, "attempt", lambda *_: (JOB.request, opened))
-    monkeypatch.setattr(run_handlers, "plan", lambda job, wanted, values: wanted)
-    monkeypatch.setattr(RunHandlers, "requested", lambda *_: JOB.request)
-    monkeypatch.setattr(RunHandlers, "values_of", lambda *_: {})
-    form = RunForm(session, "quick", 0, 0, Fields(variants=4))
-    assert runs._plan(session, "page", form) == 4
-
-
 def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_asked_for(
     monkeypatch, session, runs
 ):
@@ -227,25 +215,6 @@ def test_a_run_tracks_what_was_asked_for_and_takes_nothing_that_came_later(
     state = form.session.state
     assert (state.regions[label].prompt, other in state.layers) == ("", False)
     assert state.layers[label].track.keys() == {*frames}
-
-
-@pytest.mark.parametrize(
-    ("attempt", "frame", "path", "expected"),
-    [
-        ("quick", 0, "", True),
-        ("quick", 1, "", False),
-        ("", 0, "", False),
-        ("quick", 0, "own", False),
-    ],
-)
-def test_only_a_try_of_a_frame_that_was_drawn_tracks_nothing(
-    attempt, frame, path, expected, session, paint
-):
-    paint(session)
-    asked = copy.copy(session)
-    asked.adapters = SimpleNamespace(path=path)
-    form = RunForm(asked, attempt, frame, session.rev, None)
-    assert form.tries_what_is_drawn is expected
 
 
 def test_undo_leads_to_the_frame_that_it_changes(session, paint, masks):

@@ -8,17 +8,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from regrain.editing import Region
 from regrain.editing.pipeline.beforehand import PlannedTuning
-from regrain.editing.request.edit import Edit
 from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.handlers.check_handlers import CheckHandlers
 from regrain.ui.handlers.clip_handlers import ClipHandlers
-from regrain.ui.handlers.history_handlers import _take
 from regrain.ui.handlers.tuning_handlers import TuningHandlers
-from regrain.ui.session.session import Session
 from regrain.ui.values.fields import Fields
-from regrain.ui.values.history import Choices
 from regrain.ui.work.catalogue import Catalogue
 from regrain.ui.work.last_runs import LastRuns
 
@@ -29,16 +24,6 @@ def handlers(open_clip, visits_of):
     catalogue = Catalogue({}, ASSETS / "storybook")
     visits = visits_of(open_clip("first"))
     return ClipHandlers(catalogue, visits, visits.media, None, None)
-
-
-def test_a_project_begins_in_its_own_way(handlers, open_clip):
-    session = handlers.visits.get("page")
-    asked = {"method": "infedit", "loras": ("storybook/fast",), "params": {"hold": 0.5}}
-    session.open(open_clip("own", **asked), "own")
-    shown = handlers.opened(session, "")
-    assert (session.method, shown["added"]) == ("infedit", ["storybook/fast"])
-    assert shown["settings"].given == {"infedit": {"hold": 0.5}}
-    assert shown["settings"].usual["guidance_scale"] == 1.0  # of the LoRA
 
 
 def test_the_model_is_the_clips_and_new_videos_have_the_one_chosen_last(
@@ -95,21 +80,3 @@ def test_what_is_tuned_is_the_model_with_what_is_added(handlers, tmp_path, monke
     page = SimpleNamespace(session_hash="page")
     TuningHandlers(*shared, plan).look(page, "storybook", ["loras/ink"], {})
     assert asked == [("loras/ink",)]
-
-
-def test_words_of_a_run_go_to_labels_and_on_another_clip_to_names(open_clip):
-    regions = Region("left", 1, "a fox"), Region("right", 2)
-    boxes = {1: (slice(0, 9), slice(0, 9)), 2: (slice(9, 20), slice(9, 20))}
-    session = Session(open_clip("clip", regions=regions, boxes=boxes))
-    run = Region("right", 1, "a panda", margin=3)
-    choices = Choices(Edit(), (run,), session.id, "")
-    _take(session, replace(choices, clip="another"))
-    said = session.state.regions
-    assert (said[1].prompt, said[2].prompt, said[2].margin) == (
-        "a fox",
-        "a panda",
-        None,
-    )
-    _take(session, choices)
-    said = session.state.regions
-    assert (said[1].prompt, said[1].margin) == ("a panda", 3)

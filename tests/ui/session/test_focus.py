@@ -14,15 +14,12 @@ from regrain.editing.request.boxes import read_boxes
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
 from regrain.masks.draw import Rectangle, pack
-from regrain.ui.handlers.history_handlers import _take
 from regrain.ui.handlers.tuning_handlers import TuningHandlers
 from regrain.ui.session import mask_edits
 from regrain.ui.session.build_request import build_request, planned
 from regrain.ui.session.clips import open_picture
 from regrain.ui.session.project_file import describe_work, take_work
 from regrain.ui.session.session import Session
-from regrain.ui.values.focus import on_other_frames
-from regrain.ui.values.history import Choices
 from regrain.ui.values.kept import MaskFiles
 from regrain.ui.values.layers import Key, MaskLayer
 from regrain.ui.views.focus_view import focus_view
@@ -190,12 +187,6 @@ def test_nothing_is_looked_for_where_it_is_off(session):
 # --- Chosen
 
 
-def test_another_choice_is_another_run(session):
-    before = session.asks(())
-    session.choose_focus("on")
-    assert session.asks(()) != before
-
-
 # --- Kept
 
 
@@ -213,22 +204,6 @@ def test_work_may_be_kept_without_a_choice_and_not_with_a_wrong_one(
     assert third.focus == "auto"
     with pytest.raises(RequestError, match="page.json is damaged"):
         take_work(third, kept | {"focus": "sometimes"}, masks)
-
-
-def test_boxes_are_of_their_frames_alone(session, opened):
-    assert on_other_frames("64x48+10+20") == "on"
-    assert on_other_frames("auto 0.5") == "auto 0.5"
-    session.choose_focus("64x48+10+20")
-    session.open_part(opened, "other")
-    assert session.focus == "on"
-
-
-def test_settings_of_an_earlier_run_bring_its_choice_back(session):
-    edit = Edit(method="sdedit", focus="each")
-    _take(session, Choices(edit, (), session.id, ""))
-    assert session.focus == "each"
-    _take(session, Choices(replace(edit, focus="64x48+0+0"), (), "another clip", ""))
-    assert session.focus == "each"
 
 
 def test_a_model_is_tuned_on_the_box(session, monkeypatch):

@@ -9,9 +9,7 @@ from made_clips import black
 from regrain.editing import EditRequest, Region, RequestError
 from regrain.editing.request.region import called
 from regrain.editing.verdict.answers import rank, say, unseen
-from regrain.ui.handlers.history_handlers import _take
 from regrain.ui.server.media import Media
-from regrain.ui.session.session import Session
 from regrain.ui.values.history import MAX_RUNS, Choices, History, PastRun
 from regrain.ui.views.metric_summary import (
     FLICKERS,
@@ -100,42 +98,6 @@ def test_two_clips_are_told_apart_and_the_shorter_is_said(tmp_path):
     assert shown.note.startswith("They play to frame 8")
     same = compared(pair[0], pair[0])
     assert (same.names, same.note) == (["A: VideoGrain", "B: VideoGrain"], "")
-
-
-def test_words_of_another_clip_go_to_regions_of_the_same_name_or_that_is_said(
-    open_clip,
-):
-    region = Region("cat", 1, "", "")
-    session = Session(open_clip(regions=(region,), boxes={1: (slice(4), slice(4))}))
-    for name, said in (
-        ("cat", "Its words and settings"),
-        ("dog", "no region here is called 'dog'"),
-    ):
-        asked = replace(
-            asking(CAT), regions=(replace(CAT, name=name, prompt=f"a {name}"),)
-        )
-        assert said in _take(session, Choices.of(asked, "another", ""))
-        assert session.state.regions[1].prompt == "a cat"
-
-
-@pytest.mark.parametrize(("clip", "margin"), [("", 3), ("another", 2)])
-def test_everything_that_acts_on_a_region_comes_back_with_an_earlier_run(
-    open_clip, clip, margin
-):
-    region = Region("cat", 1, "a fox", margin=2)
-    session = Session(open_clip(regions=(region,), boxes={1: (slice(4), slice(4))}))
-    given = {"negative": "fog", "strength": 0.5, "feather": 4, "margin": 3}
-    asked = replace(
-        asking(CAT), regions=(replace(CAT, **given),), negative_prompt="rain"
-    )
-    _take(session, Choices.of(asked, clip, ""))
-    found = session.state.regions[1]
-    assert (found.negative, found.strength, session.negative_prompt) == (
-        "fog",
-        0.5,
-        "rain",
-    )
-    assert (found.margin, found.feather) == (margin, 4 if not clip else 0)
 
 
 def test_files_of_the_history_stay_when_a_run_begins(tmp_path):

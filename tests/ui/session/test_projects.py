@@ -32,7 +32,7 @@ from regrain.editing.media.writing import write_video
 from regrain.editing.models.adapters import save_adapter
 from regrain.editing.request.edit import Edit
 from regrain.editing.storage.local_models import models_folder
-from regrain.masks.draw import BrushStroke, Rectangle, pack
+from regrain.masks.draw import pack
 from regrain.ui.server.media import Media
 from regrain.ui.server.own_machine import (
     is_own_machine,
@@ -43,12 +43,10 @@ from regrain.ui.session import session_store
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.projects import PAGE, Projects
-from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
 from regrain.ui.values.adapters import Entry
 from regrain.ui.values.fields import Fields
-from regrain.ui.values.history import Choices, PastRun
-from regrain.ui.values.layers import Key, MaskLayer, Reshape
+from regrain.ui.values.layers import Key, MaskLayer
 
 FIELDS = Fields(
     "storybook", ["storybook/motion"], 5, given={"videograin": {"steps": 12}}
@@ -129,141 +127,37 @@ def box(top, left):
     return mask
 
 
-def work(visits, clip, page="page"):
-    """Open a clip, mask it in every way there is, and say what it should become."""
-    session = opened(visits, clip, page)
+def work(visits, clip):
+    """Open a clip with two regions, one over the other, and say what they become."""
+    session = opened(visits, clip)
     with session.lock:
         first, second = session.add_region(), session.add_region()
-        keys = {
-            0: Key(((9.5, 8.0, True), (3.0, 2.0, False)), (), pack(box(5, 5)), "cuts"),
-            2: Key(
-                edits=(
-                    BrushStroke(((1.0, 2.0), (9.0, 8.0)), 4.0, True),
-                    Rectangle((1.0, 2.0, 9.0, 8.0)),
-                    Reshape("grow", 3),
-                ),
-                found=pack(box(9, 9)),
-                box=(1.0, 2.0, 30.0, 31.0),
-            ),
-        }
         track = {0: pack(box(5, 5)), 1: pack(box(7, 7)), 2: b""}
-        layer = MaskLayer(
-            keys, track, {0: 1.0, 1: 0.25}, frozenset({2}), partial=True, by="cuts"
-        )
-        state = session.state.with_layer(first, layer)
-        # the other lies over it
-        state = state.with_layer(
-            second, MaskLayer({}, {0: pack(box(10, 10))}, {0: 1.0})
-        )
+        under = MaskLayer({}, track, {0: 1.0, 1: 0.25})
+        over = MaskLayer({}, {0: pack(box(10, 10))}, {0: 1.0})
+        state = session.state.with_layer(first, under).with_layer(second, over)
         session.commit(state)
-        session.describe(
-            {
-                "source_prompt": "a cat and a dog",
-                "negative_prompt": "rain",
-                "regions": [
-                    {
-                        "label": first,
-                        "name": "the cat",
-                        "source": "a cat",
-                        "prompt": "a fox",
-                    },
-                    {"label": second, "prompt": "a panda", "strength": 0.5},
-                ],
-            }
-        )
-        session.method = "fatezero"
+        words = {"label": first, "source": "a cat", "prompt": "a fox"}
+        session.describe({"source_prompt": "a cat and a dog", "regions": [words]})
         session.fields = FIELDS
-        session.found = (1,)
-        session.choose_focus("each")
     return session
 
 
-def said_of(layer):
-    """All that a layer is made of, from which its masks are drawn."""
-    keys = {at: vars(key) for at, key in layer.keys.items()}
-    return vars(layer) | {"keys": keys}
-
-
-def same(one, other):
-    """Whether two sessions show the same work."""
-    assert [*one.state.regions.items()] == [*other.state.regions.items()]
-    assert one.state.layers.keys() == other.state.layers.keys()
-    for label, layer in one.state.layers.items():
-        assert said_of(layer) == said_of(other.state.layers[label])
-    words = [
-        "source_prompt",
-        "prompt",
-        "negative_prompt",
-        "method",
-        "tracker",
-        "fields",
-        "found",
-        "focus",
-        "id",
-    ]
-    for name in words:
-        assert getattr(one, name) == getattr(other, name), name
-    assert np.array_equal(
-        np.asarray(one.opened.frames), np.asarray(other.opened.frames)
-    )
-    return True
-
-
-def test_the_work_of_a_page_comes_back_after_the_process_was_lost(
-    process, clip, root, visits, session
+def test_of_the_steps_the_last_are_kept_and_what_they_share_once(
+    process, visits, session
 ):
-    visits.projects.keep("page", session, whole=False)
-    after = process()
-    back = back_in(after)
-    assert back is not session
-    assert same(session, back)
-    assert back.returned
-    assert back.rev > session.rev, "the page is to be drawn anew"
-    assert after.arrive("stranger", "other") is None
-    (listed,) = after.projects.listed()
-    assert (listed.key, listed.title) == ("my walk", "my walk.mp4")
-    assert listed.picture.startswith("data:image/jpeg")
-    assert listed.size > clip.stat().st_size
-    assert os.stat(root / "my walk" / "clip.mp4").st_ino == clip.stat().st_ino, (
-        "written twice"
-    )
-
-
-def test_undo_goes_on_after_the_process_was_lost(process, visits, session):
-    """Step by step to the empty clip, and back again."""
     for frame in range(30):  # more than are kept
         track = {at: pack(box(frame % 9, at)) for at in range(FRAMES)}
         put(session, track=track, keys={})
-    session.undo()
-    session.undo()
     keep(visits, session)
     back = back_in(process())
-    assert same(session, back)
-    back.redo()
-    session.redo()
-    assert same(session, back)
-    undone = 0
-    while back.can["undo"]:
-        back.undo()
-        session.undo()
-        undone += 1
-        assert same(session, back)
-    assert undone == 20 + 1
-    assert back.cut
-    # what is shared stays shared
-    past = back_in(process()).steps.past
+    past = back.steps.past
+    assert len(past) == 20
     (_, other) = past[0].layers
     assert len({id(state.layers[other]) for state in past}) == 1
-
-
-def test_the_folder_is_a_project_of_the_command_line(root, visits, session):
-    keep(visits, session)
-    request = load_project(root / "my walk")
-    asked = build_request(session, replace(request.asked, focus="each"))
-    assert vars(request.asked) == vars(asked.asked)
-    assert (request.focus, request.method, request.seed) == ("each", "fatezero", 5)
-    assert request.regions == asked.regions
-    assert np.array_equal(request.labels[:], asked.labels[:])
+    while back.can["undo"]:
+        back.undo()
+    assert back.cut
 
 
 @pytest.mark.full(but="said3")
@@ -304,7 +198,7 @@ def test_a_kept_project_gives_on_the_command_line_what_the_page_gives(
     assert np.array_equal(last.result.frames[:], page.frames[:])
 
 
-def test_nothing_is_written_twice_and_what_goes_is_removed(root, visits, session):
+def test_nothing_is_written_twice_and_what_goes_is_removed(clip, root, visits, session):
     keep(visits, session)
     folder = root / "my walk"
 
@@ -316,6 +210,9 @@ def test_nothing_is_written_twice_and_what_goes_is_removed(root, visits, session
         }
 
     first = written()
+    (listed,) = visits.projects.listed()
+    assert listed.size > clip.stat().st_size
+    assert os.stat(folder / "clip.mp4").st_ino == clip.stat().st_ino
     keep(visits, session)
     assert written() == first, "nothing has changed"
     session.describe({"source_prompt": "two animals"})
@@ -331,14 +228,6 @@ def test_nothing_is_written_twice_and_what_goes_is_removed(root, visits, session
     assert len(masks) == 1
     assert new - masks == {"page.json", "project.json", "masks-2.json"}
     assert not (folder / "masks-1.json").exists()
-
-
-@pytest.mark.usefixtures("session")
-def test_a_page_comes_back_to_what_it_had_open_last(process, visits, tmp_path):
-    keep(visits, visits.get("page"))
-    later = written_noise(tmp_path / "a later clip.mp4", HEIGHT, WIDTH)
-    keep(visits, opened(visits, later))
-    assert back_in(process()).opened.title == later.name
 
 
 def test_the_command_line_is_told_once_nothing_changes(
@@ -402,56 +291,12 @@ def test_an_end_in_the_middle_leaves_the_last_whole_state(
     assert ended == (lost < 6), "the number of files that are written"
     back = back_in(process())
     assert back.source_prompt in (told, "later")
-    if back.source_prompt == "later":
-        assert same(session, back)
-    else:
-        assert back.state.layers[label].track != track
+    is_later = back.source_prompt == "later"
+    assert (back.state.layers[label].track == track) is is_later
     request = load_project(root / "my walk")
     (labels,) = request.labels.read(1, 2)
     expected = box(1, 2) if request.source_prompt == "later" else box(7, 7)
     assert np.array_equal(labels == label, expected)
-
-
-def test_results_come_back_with_their_settings(process, visits, session):
-    folder = visits.media.new_run("page")
-    (folder / "out").mkdir()
-    (folder / "out" / "edited.mp4").write_bytes(b"video")
-    edit = Edit(
-        method="fatezero", params={"steps": 9}, loras=("loras/ink@0.5",), seed=3
-    )
-    choices = Choices(edit, tuple(session.state.regions.values()), session.id, "in ink")
-    run = PastRun(
-        "abc",
-        folder,
-        "stem",
-        "my walk.mp4",
-        "FateZero",
-        "9 steps",
-        "in ink",
-        "data:,",
-        choices,
-    )
-    shown = {
-        "player": {"edits": [{"path": str(folder / "out" / "edited.mp4")}]},
-        "result": {},
-    }
-    run.write(shown)
-    session.history.add(run)
-    keep(visits, session)
-    after = process()
-    back = back_in(after)
-    (again,) = back.history.runs
-    assert vars(again.choices.edit) == vars(choices.edit)
-    assert replace(again.choices, edit=edit) == choices
-    assert vars(replace(again, choices=choices, folder=folder)) == vars(run)
-    assert again.folder.is_relative_to(after.media.root)
-    path = again.read()["player"]["edits"][0]["path"]
-    assert path == str(again.folder / "out" / "edited.mp4")
-    assert Path(path).read_bytes() == b"video"
-    # One that is removed goes from the folder, too.
-    after.media.drop(back.history.remove("abc").folder)
-    after.projects.keep("page", back)
-    assert back_in(process()).history.runs == ()
 
 
 def test_a_page_that_is_put_away_comes_back_with_its_next_event(
@@ -465,7 +310,7 @@ def test_a_page_that_is_put_away_comes_back_with_its_next_event(
         visits.get(f"other{number}").add_region()
     assert visits.find("page") is None
     back = visits.get("page")
-    assert same(session, back)
+    assert back.state.regions == session.state.regions
     assert back.opened.folder == served, "the page asks for the same files"
     assert (served / "00000.jpg").is_file()
 
@@ -504,9 +349,6 @@ def test_projects_are_opened_and_deleted_by_their_key(clip, root, visits, sessio
     visits.projects.delete("my walk")
     assert [one.key for one in visits.projects.listed()] == ["my walk 2"]
     assert [one.name for one in root.iterdir()] == ["my walk 2"]
-    for key in ("my walk", "../my walk 2", "", None, ".open"):
-        with pytest.raises(RequestError, match="not there any more"):
-            visits.open_project("second", key)
 
 
 def test_damaged_and_later_projects_are_named(process, root, visits, session):
@@ -546,32 +388,10 @@ def test_a_tracker_that_is_gone_is_replaced_by_the_usual_one(process, visits, se
     assert back_in(process()).tracker == "cuts"
 
 
-@pytest.mark.parametrize("change", [Session.add_region, lambda one: one.runs.append(1)])
-def test_an_example_is_kept_once_something_is_changed_or_run(root, visits, change):
-    session = visits.get("page")
-    session.opened = replace(session.opened, name="01_example", title="Example")
-    keep(visits, session)
-    assert not root.exists()
-    change(session)
-    keep(visits, session)
-    assert [one.title for one in visits.projects.listed()] == ["Example"]
-
-
 def test_a_tuned_model_of_the_server_is_kept_by_its_name(root, visits, session):
     session.adapters.chosen = Entry("server-mine", "Mine", "mine", None, "Here")
     keep(visits, session)
     assert read_json(root / "my walk" / PAGE)["adapter"] == "mine"
-
-
-def test_another_part_of_the_clip_stays_in_its_project(process, visits, session):
-    keep(visits, session)
-    files = ClipFiles(visits, visits.media)
-    files.trim("page", {"start": 1, "stride": 1, "frames": 2})
-    visits.projects.keep("page", visits.get("page"))
-    (listed,) = visits.projects.listed()
-    back = back_in(process())
-    assert back.opened.used == range(1, 3)
-    assert same(visits.get("page"), back)
 
 
 def test_work_is_kept_on_ones_own_machine_alone(monkeypatch, tmp_path):
@@ -610,17 +430,6 @@ def test_models_have_a_place_on_ones_own_machine_alone(monkeypatch, tmp_path):
             monkeypatch.delenv("REGRAIN_MODELS")
         place_models()
         assert models_folder() == place
-
-
-def test_a_large_clip_comes_back_scaled_as_it_was(process, tmp_path, visits):
-    file = tmp_path / "wide.mp4"
-    frames = np.full((2, 60, 1400, 3), 90, np.uint8)
-    write_video(file, iter(frames), Fraction(8))
-    session = opened(visits, file)
-    keep(visits, session)
-    back = back_in(process())
-    assert back.opened.clip.size == session.opened.clip.size != (1400, 60)
-    assert back.opened.total == 2
 
 
 def test_a_clip_of_no_file_is_written_without_loss(process, visits):

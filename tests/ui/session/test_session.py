@@ -8,7 +8,7 @@ import orjson
 import pytest
 from fake_app import tuned_model
 
-from regrain.editing.errors import MaskError, RequestError
+from regrain.editing.errors import MaskError
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
 from regrain.masks.draw import BrushStroke, pack, unpack
@@ -20,7 +20,7 @@ from regrain.ui.session import mask_edits
 from regrain.ui.session.build_request import build_request, whole_masks
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.clips import open_upload, prepare
-from regrain.ui.session.session import Session, SessionExpired, StaleEvent
+from regrain.ui.session.session import Session
 from regrain.ui.session.tracking import end, unsure
 from regrain.ui.values import mask_models
 from regrain.ui.values.layers import MaskLayer, encode_runs
@@ -153,26 +153,6 @@ def test_a_mask_model_that_is_not_at_hand_is_not_offered(monkeypatch):
     assert [*mask_models.trackers()] == ["cuts"]
 
 
-def test_a_region_asks_another_finder_where_the_usual_one_fails(session, monkeypatch):
-    known = mask_models.click_models("sam")
-    other_one = replace(known["cuts"], name="other")
-    monkeypatch.setattr(mask_models, "finders", lambda: {**known, "other": other_one})
-    label = clicked(session, (2, 20.0))
-    before = session.state.mask(label, 2)
-    mask_edits.find_by(session, label, 2, "other", left_of)
-    assert session.state.layers[label].keys[2].by == "other"
-    assert session.state.mask(label, 2).sum() == 5 * WIDTH
-    other = session.add_region()
-    assert [mask_edits.finder_of(session, one) for one in (label, other)] == [
-        "other",
-        "cuts",
-    ]
-    for _ in range(2):
-        session.undo()
-    assert (session.state.mask(label, 2) == before).all()
-    assert mask_edits.finder_of(session, label) == "cuts"
-
-
 def test_cuts_are_told_of_the_clip_and_correct_what_they_found(session):
     asked = []
 
@@ -191,27 +171,6 @@ def test_cuts_are_told_of_the_clip_and_correct_what_they_found(session):
     assert (further["previous"] == found).all()
     session.undo()
     assert (session.state.mask(label, 3) == found).all()
-
-
-def test_without_sam_others_answer(masked):
-    session = Session(masked, "cuts")
-    with pytest.raises(RequestError, match="Choose from cuts"):
-        mask_edits.find_by(session, session.add_region(), 0, "sam", left_of)
-
-
-def test_pages_that_show_another_clip_are_refused(session, masked):
-    for identity, have in (("", session.rev + 1), ("another", 0), (None, 0)):
-        with pytest.raises(SessionExpired):
-            session.check(identity, have)
-    session.open(masked, "second")
-    session.check("second", 0)
-    for identity, error in (
-        ("", StaleEvent),
-        ("third", SessionExpired),
-        (None, SessionExpired),
-    ):
-        with pytest.raises(error):  # the first is the clip before
-            session.check(identity, 0)
 
 
 @pytest.mark.parametrize("before", [(), ("preview",)])
