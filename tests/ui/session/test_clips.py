@@ -73,6 +73,8 @@ def test_a_short_clip_is_taken_whole_and_its_frames_are_kept(upload, clip):
     assert (opened.frames[4] == whole[4]).all()
     opened.ensure_source()
     assert opened.source.stat().st_size > 500
+    with Image.open(opened.strip) as strip:
+        assert strip.size == (12 * 96, 72)
 
 
 def test_a_long_clip_is_thinned_a_part_can_be_chosen_and_what_is_too_much_is_said(

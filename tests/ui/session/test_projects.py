@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+import threading
 import zipfile
 from dataclasses import replace
 from fractions import Fraction
@@ -239,6 +240,15 @@ def test_the_command_line_is_told_once_nothing_changes(
         session.tracking = tracking
         visits.projects.keep("page", session, whole=False)
         assert told.exists() == is_told
+
+
+def test_one_thread_keeps_the_work_of_all_pages(root):
+    names = [thread.name for thread in threading.enumerate()]
+    projects = Projects(root)
+    for _ in range(3):
+        projects.wake()
+    now = [thread.name for thread in threading.enumerate()]
+    assert now.count("projects") == names.count("projects") + 1
 
 
 def test_work_is_kept_as_it_goes_on(visits, session, monkeypatch):
