@@ -29,6 +29,7 @@ from page_events import PageEvents, settled
 from records import recorded
 
 from regrain.editing.models.adapters import save_adapter
+from regrain.editing.pipeline import beforehand
 from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.page import build as building
 from regrain.ui.page.layout import Tools
@@ -91,6 +92,8 @@ def page(tmp_path) -> Iterator[PageEvents]:
         mock.patch.object(building, "SessionStore", store),
         # as clips are opened, not from time to time
         mock.patch.object(Projects, "_keep_all"),
+        # whatever tests before have loaded
+        mock.patch.object(beforehand, "loaded_backbone", return_value=None),
         mock.patch.dict(os.environ, environment),
     ):
         made = building.build(tools, examples, media, model, tmp_path / "projects")
