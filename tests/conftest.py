@@ -42,6 +42,8 @@ from tiers import (  # noqa: F401
 
 from regrain.editing.models.weights import folder as weights_folder
 
+LONG = "test_walk.py", "test_command_lines.py"  # quick tests that take ten seconds
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,6 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         weight = 20 * bool(item.get_closest_marker("full")) + 4 * bool(
             item.get_closest_marker("browser")
         )
+        if item.path.name in LONG:
+            weight += 100
         files[item.path] = files.get(item.path, 0) + weight
     items.sort(key=lambda item: -files[item.path])
     skip_without_chromium(items)
