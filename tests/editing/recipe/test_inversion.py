@@ -1,7 +1,7 @@
 """Inversion with a denoiser that is exact: the data are Gaussian, so the best answer
 has a formula."""
 
-from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ import torch
 from made_models import SCHEDULER, randn
 
 from regrain.editing.diffusion.schedule import Schedule, advance
+from regrain.editing.models.backbone import Backbone
 from regrain.editing.recipe.inversion import clip_key, ddim_walk
 
 SCHEDULE = Schedule.from_config(SCHEDULER)
@@ -60,7 +61,7 @@ def test_yields_each_step_with_its_latents_one_at_a_time():
 
 
 def test_what_is_kept_of_a_clip_is_found_by_all_its_frames():
-    model = SimpleNamespace(fingerprint="a model")
+    model = mock.Mock(Backbone, fingerprint="a model")
     black = np.zeros((2, 4, 4, 3), np.uint8)
     spot = black.copy()
     spot[1, 3, 3, 2] = 1
