@@ -191,7 +191,7 @@ def inversion_key(backbone: Backbone, working: ResizedClip, **facts: object) -> 
 def clip_key(backbone: Backbone, frames: np.ndarray, **facts: object) -> Content:
     """Make the cache key of a result that a model computes from a clip."""
     return {
-        "clip": hashlib.sha256(np.ascontiguousarray(frames)).hexdigest(),
+        "clip": hashlib.sha256(np.ascontiguousarray(frames).data).hexdigest(),
         "shape": frames.shape,
         "model": backbone.fingerprint,
         **facts,
