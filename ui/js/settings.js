@@ -115,7 +115,7 @@ class Settings {
   /** Take what the server says. @param {SettingsView} value */
   receive(value) {
     if (!value || JSON.stringify(value) === this.taken) return;
-    const { turn } = value; // none of what is shown whatever was typed, such as another clip
+    const { turn } = value; // null: it takes the place of all that was typed, as another clip does
     this.newer = this.newer.filter((one) => turn !== null && one.turn > turn);
     this.turn = Math.max(this.turn, turn ?? 0);
     this.view = structuredClone(value);

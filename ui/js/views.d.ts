@@ -682,7 +682,7 @@ export interface SettingsView {
   /** The model does not say what it predicts */
   silent: boolean;
   variants: number;
-  /** The last of what was typed that it knows; None where nothing typed shall stay */
+  /** Of what was typed, the last that it knows; None: it takes the place of all */
   turn: number | null;
   time: number;
 }

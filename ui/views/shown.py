@@ -784,7 +784,7 @@ class SettingsView:
     prediction: str  # one of those offered
     silent: bool  # the model does not say what it predicts
     variants: int
-    # The last of what was typed that it knows; None where nothing typed shall stay
+    # Of what was typed, the last that it knows; None: it takes the place of all
     turn: int | None
     time: float
 
