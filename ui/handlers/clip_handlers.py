@@ -59,10 +59,13 @@ class SettingHandlers(Handlers):
         """Change to another method, with what is usually added to the model for it."""
         said = Fields.of(*fields)
         try:
-            method = find_method(str(event_data(event).get("name"))).name
+            data = event_data(event)
+            method = find_method(str(data.get("name"))).name
             session = self.session(request)
-            names = for_method(said.names, str(said.model), session.method, method)
-            before = said.given.get(session.method, {})
+            # of what the fields say: another may have been chosen just before
+            of_fields = find_method(str(data.get("before", session.method))).name
+            names = for_method(said.names, str(said.model), of_fields, method)
+            before = said.given.get(of_fields, {})
             fields_then = replace(said.on_clip(method, before), added=names)
             settings = self.method(method, fields_then)
             with session.lock:

@@ -5,7 +5,9 @@ import { follow, hub } from "./shared/hub.js";
 
 /** @type {import("./types").Mount<"method">} */
 export function mount(element, props, trigger, watch) {
-  const pick = make("select", { onchange: () => trigger("choose", { name: pick.value }) });
+  /** @param {string} name */
+  const choose = (name) => trigger("choose", { name, before: hub.method?.name ?? name });
+  const pick = make("select", { onchange: () => choose(pick.value) });
   const label = make("label", "rg-method-label", "Method", pick);
   const said = make("p", "rg-method-say");
   const uses = make("ul", "rg-uses");
@@ -27,7 +29,7 @@ export function mount(element, props, trigger, watch) {
     if (!best) return;
     hub.wish = change;
     if (best.name === hub.method?.name) draw();
-    else trigger("choose", { name: best.name });
+    else choose(best.name);
   };
   /** @param {import("./types").ChangeView} change */
   const makeChange = ({ name, title, example }) => {

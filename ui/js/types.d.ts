@@ -74,7 +74,7 @@ export interface Events {
     use: { key: string };
   };
   hub_model: { fetch: { id: string }; use: { id: string }; stop: Nothing };
-  method: { choose: { name: string } };
+  method: { choose: { name: string; before: string } };
   quality: { choose: { name: string } };
   queue: { remove: { key: string } };
   recent: { list: Nothing; open: { key: string }; delete: { key: string }; path: { place: string } };

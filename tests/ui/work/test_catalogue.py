@@ -255,3 +255,8 @@ def test_another_method_comes_with_its_additions(tmp_path, monkeypatch):
     assert [one.name for one in shown["addons"].chosen] == ["ink", BUILT_IN_MOTION]
     assert session.method == "videograin"
     assert shown["settings"].given["videograin"] == {"cuts": "2"}
+    # another at once, before the page has heard of the first
+    chosen._data = {"name": "sdedit", "before": "infedit"}
+    shown = handlers.switch(chosen, None, BUILT_IN_MODEL, added, said)
+    assert BUILT_IN_FAST not in shown["added"]
+    assert shown["settings"].given["sdedit"] == {"cuts": "2"}
