@@ -42,6 +42,7 @@ def write_video(
     tags: ColorTags | None = None,
     comment: str = AI_EDITED,
     crf: int = CRF,
+    preset: str = "medium",
 ) -> None:
     """Write an MP4: H.264 yuv420p, AAC, index first, the same bytes for the same input.
 
@@ -63,6 +64,8 @@ def write_video(
         comment: Comment of the file.
         crf: Constant rate factor, 0 to 51: the higher, the smaller the file and the
             worse the picture.
+        preset: That of x264, from "ultrafast" to "placebo": how long it looks for what
+            it may leave out.
 
     Raises:
         ValueError: There is no frame, or not one for each of the times.
@@ -76,7 +79,7 @@ def write_video(
     # same frames.
     how = {
         "crf": str(crf),
-        "preset": "medium",
+        "preset": preset,
         "threads": "1",
         "x264-params": "mbtree=0",
     }
