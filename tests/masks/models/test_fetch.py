@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -64,10 +65,33 @@ def test_stopping_leaves_nothing(online, tmp_path):
             break
     steps.close()  # type: ignore[attr-defined]
     online.hold.set()
+    nothing_is_left(tmp_path / "models")
+
+
+def nothing_is_left(models: Path):
+    """In the end: the thread that was stopped may still tidy up."""
     end = time.monotonic() + 60
-    while list((tmp_path / "models").iterdir()) and time.monotonic() < end:
+    while list(models.iterdir()) and time.monotonic() < end:
         time.sleep(0.05)
-    assert list((tmp_path / "models").iterdir()) == []
+    assert list(models.iterdir()) == []
+
+
+def test_what_is_stopped_while_it_is_read_is_not_put_in_place(
+    online, tmp_path, monkeypatch
+):
+    comes, stopped = threading.Event(), threading.Event()
+
+    def read(_):
+        comes.set()
+        stopped.wait(60)
+
+    monkeypatch.setattr("regrain.masks.models.fetch.read", read)
+    steps = fetch()
+    while not comes.is_set():
+        next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    stopped.set()
+    nothing_is_left(tmp_path / "models")
 
 
 FAULTS = {
