@@ -125,6 +125,7 @@ def memory_of(method: str) -> float:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("-o", "--out", type=Path, default=Path("out/predicted"))
     args = parser.parse_args()
     operations, layers = count()
@@ -149,7 +150,7 @@ def main() -> None:
         seconds = {"before": before, "after": after, "unbound": unbound}
         rows[card] = {name: spent / 1e12 for name, spent in seconds.items()}
         print(f"{card}: predicted seconds {rows[card]}")
-    memory = {method: memory_of(method) for method in METHODS}
+    memory = {method: memory_of(method) for method in args.methods}
     for method, needed in memory.items():
         print(f"{method}: {needed:.2f} GB, {needed / RELEASED:.2f} of the paper's")
     rows["memory"] = memory

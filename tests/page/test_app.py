@@ -38,7 +38,7 @@ def sdxl_server(tmp_path_factory):
     model = write_sdxl(folder / "models" / "narrow")
     config = "unet/config.json"
     (model / config).write_text(
-        json.dumps(json.loads((model / config).read_text()) | {"sample_size": 16})
+        json.dumps(json.loads((model / config).read_text()) | {"sample_size": 8})
     )
     (model / "defaults.json").write_text(json.dumps(FEW))
     unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet")
