@@ -503,7 +503,7 @@ def _follow(stream: Iterator[events.Event]) -> Any:
                     _begin(name, None, bars, tasks)
                 case events.WindowStarted(number=number, total=total):
                     _begin("windows", total, bars, tasks)
-                    bars.update(tasks["windows"], completed=number - 1)
+                    bars.update(tasks["windows"], completed=number)
                 case events.Progress(
                     stage=name, done=done, total=total, seconds_left=seconds
                 ):

@@ -169,8 +169,10 @@ def lines(text: str) -> object:
 
 
 def plain(text: str) -> list[str]:
-    """Return the lines of what was said on stderr, without bars of progress."""
-    return [line for line in text.splitlines() if "\u2501" not in line]
+    """Return the lines of what was said on stderr; of bars of progress what they
+    count."""
+    counted = re.sub(r" +[\u2501\u2578\u257a]+ +| +\d+ s left| +$", " ", text, flags=re.M)
+    return [line.strip() for line in counted.splitlines()]
 
 
 def settled(value: Any, root: Path) -> Any:

@@ -12,7 +12,7 @@ from made_clips import flat, moving, write_clip
 from made_pictures import write_picture
 from safetensors.numpy import save
 
-from regrain.editing.__main__ import main
+from regrain.editing.__main__ import _follow, main
 from regrain.editing.errors import ResourceError
 from regrain.editing.media.clip import ColorTags
 from regrain.editing.media.labels import write_labels
@@ -137,6 +137,11 @@ def test_another_model_drops_what_is_of_the_built_in_one_and_says_so(
     assert ("dropped the built-in LoRA" in said) == (not is_own)
     run("--prediction", "v_prediction", "--model", model, out="told")
     assert requests[1].prediction == "v_prediction"
+
+
+def test_the_last_window_is_counted_once_all_is_done(capsys):
+    _follow(events.WindowStarted(n, 2, work=8, left=8) for n in (1, 2))
+    assert capsys.readouterr().err.split()[-1] == "2/2"
 
 
 def test_a_failed_run_leaves_nothing_and_bugs_keep_their_traceback(
