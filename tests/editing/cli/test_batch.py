@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from commands import last_error
@@ -124,6 +125,20 @@ def nodes():
     yield cluster, other
     ray.shutdown()
     cluster.shutdown()
+
+
+@pytest.mark.parametrize(("there", "asked"), [({}, 0), ({"GPU": 2.0}, 1)])
+def test_a_worker_has_one_gpu_where_there_are_any(there, asked, monkeypatch):
+    given = {}
+
+    def remote(**options):
+        given.update(options)
+        return lambda work: work
+
+    ray = SimpleNamespace(cluster_resources=lambda: there, remote=remote)
+    monkeypatch.setattr("regrain.editing.cli.batch._connected", lambda _: ray)
+    assert [*edit_on_ray({}, "auto")] == []
+    assert given["num_gpus"] == asked
 
 
 @pytest.mark.full

@@ -105,13 +105,14 @@ def test_what_computes_attention_is_gone_after_a_call(wan, latents):
         return wan.predict(latents, step_of(wan), text, Intervention(attend))[0]
 
     assert_same_at_once(scaled, (0.5, 1.0, 2.0))
-    with pytest.raises(ValueError, match="takes nothing but attend"):
-        wan.predict(
-            latents,
-            step_of(wan),
-            text,
-            Intervention(patches=(lambda _: nullcontext(),)),
-        )
+    other = (
+        Intervention(patches=(lambda _: nullcontext(),)),
+        Intervention(control=lambda *_: {}),
+        Intervention(queries={"mid": latents}),
+    )
+    for change in other:
+        with pytest.raises(ValueError, match="takes nothing but attend"):
+            wan.predict(latents, step_of(wan), text, change)
     with pytest.raises(DivergedError, match=r"NaN or Inf in step 8 of 25"):
         wan.predict(latents * torch.nan, step_of(wan), text)
 
