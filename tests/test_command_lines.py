@@ -171,7 +171,9 @@ def lines(text: str) -> object:
 def plain(text: str) -> list[str]:
     """Return the lines of what was said on stderr; of bars of progress what they
     count."""
-    counted = re.sub(r" +[\u2501\u2578\u257a]+ +| +\d+ s left| +$", " ", text, flags=re.M)
+    counted = re.sub(
+        r" +[\u2501\u2578\u257a]+ +| +\d+ s left| +$", " ", text, flags=re.M
+    )
     return [line.strip() for line in counted.splitlines()]
 
 
