@@ -42,6 +42,7 @@ from regrain.editing.storage.folders import (
     visible,
 )
 from regrain.editing.storage.texts import Content, Values
+from regrain.editing.storage.threads import each
 
 # The edits of a run, a video per prompt.
 EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
@@ -258,14 +259,21 @@ def write_outputs(
             written["whole"] = write_whole(
                 folder / WHOLE, stretch, result.frames, clip.size
             )
-        warnings = [*cast(list[str], written.get("warnings", []))]
-        for name, frames in _explaining(result, request):
+
+        def explain(video: tuple[str, Iterable[np.ndarray]]) -> list[str]:
+            """Write a video that explains; say if there is none."""
+            name, frames = video
             path = folder / name
             times = {} if "by_step" in name else timing
             path.parent.mkdir(exist_ok=True)
-            with looking_on(name, warnings), replacing(path) as part:
+            unseen: list[str] = []
+            with looking_on(name, unseen), replacing(path) as part:
                 write_video(part, frames, clip.fps, **times, preset=_PRESET)
-        written["warnings"] = warnings
+            return unseen
+
+        unseen = each(explain, _explaining(result, request))
+        warnings = cast(list[str], written.get("warnings", []))
+        written["warnings"] = [*warnings, *chain.from_iterable(unseen)]
         # JSON has no NaN; fractions become text, NumPy scalars numbers.
         text = json.dumps(written, default=_plain)
         plain = json.loads(text, parse_constant=lambda _: None)

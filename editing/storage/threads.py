@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from threading import Barrier, current_thread
 from typing import TypeVar
@@ -20,12 +20,21 @@ _NAME = "regrain-alone"
 
 def each(work: Callable[[T], Result], items: Iterable[T]) -> list[Result]:
     """Do a piece of work for each item, on all cores, and return the results in order;
-    within such a piece one after the other."""
+    within such a piece one after the other.
+
+    If one fails, those that have begun have ended, and the others do not begin.
+    """
     import torch
 
     if current_thread().name.startswith(_NAME):
         return [work(item) for item in items]
-    return [*alone(torch.get_num_threads()).map(work, items)]
+    begun = [alone(torch.get_num_threads()).submit(work, item) for item in items]
+    try:
+        return [one.result() for one in begun]
+    finally:
+        for one in begun:
+            one.cancel()
+        wait(begun)
 
 
 @cache

@@ -129,6 +129,8 @@ def test_what_explains_an_edit_never_loses_it(result, write, monkeypatch):
     assert said[0].startswith("There is no attention/the_cat_before.mp4, the edit is")
     names = ["comparison.mp4", "edited.mp4", "masks.mp4", "report.json"]
     assert sorted(tree(out)) == names
+    for name, looks in (("edited", 7), ("comparison", 2)):  # x264 says how
+        assert b"subme=%d" % looks in (out / f"{name}.mp4").read_bytes()
     assert report["warnings"] == ["One."]
 
     def full(*_):

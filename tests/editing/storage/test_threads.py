@@ -2,7 +2,10 @@
 
 import os
 import signal
+import time
+from threading import Event
 
+import pytest
 import torch
 
 from regrain.editing.storage.threads import each
@@ -27,3 +30,23 @@ def test_a_forked_process_has_threads_of_its_own():
         signal.alarm(20)
         os._exit(each(int, ["7"])[0])
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_when_one_fails_all_that_have_begun_have_ended(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    second = Event()
+    begun, ended = [], []
+
+    def work(number):
+        if number == 0:
+            assert second.wait(60)
+            raise KeyError(number)
+        begun.append(number)
+        second.set()
+        time.sleep(0.1)
+        ended.append(number)
+
+    with pytest.raises(KeyError):
+        each(work, range(99))
+    assert begun == ended
+    assert len(ended) < 10
