@@ -27,7 +27,8 @@ _VOLATILE = re.compile(
 )
 _UNEQUAL = {"time", "turn", "anew", "seconds", "key", "pressed", "used", "size"}
 _DECLARED = {"parameters", "methods"}  # elsewhere, and tested there
-# What is told of a component and of an event; the rest is Gradio's own.
+# What is told of the page, of a component and of an event; the rest is Gradio's own.
+_PAGE = "title", "analytics_enabled", "fill_width", "connect_heartbeat"
 _PART = (
     "elem_id",
     "elem_classes",
@@ -120,6 +121,12 @@ class PageEvents:
         whole = {"id": self.values["canvas"]["id"], "have": 0, "frame": 0, "nonce": 1}
         self._fire("act", "canvas", whole | {"act": "look"})
         self._note("restart")
+
+    def itself(self) -> dict[str, object]:
+        """Return what the page as a whole is."""
+        config: Any = self._page.get_config_file()
+        kept = {"delete_cache": self._page.delete_cache}
+        return kept | {key: config[key] for key in _PAGE}
 
     def parts(self) -> list[dict[str, object]]:
         """Return what the page is made of, each with what lies in it."""

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import av
 import gradio as gr
@@ -122,6 +124,46 @@ def test_gradio_decides_whether_a_link_is_shared(launched):
     told = launched()
     assert told["share"] is None
     assert (told["waits"], told["code"]) == (True, 0)
+
+
+def test_gradio_is_told_how_to_serve(launched, tmp_path):
+    told = launched()
+    expected = {
+        "ssr_mode": False,
+        "prevent_thread_lock": True,
+        "footer_links": ["api"],
+        "max_threads": page.MAX_THREADS,
+        "mcp_server": find_spec("mcp") is not None,
+    }
+    assert {key: told[key] for key in expected} == expected
+    assert Path(told["favicon_path"]).is_file()
+    assert told["theme"].to_dict() == page.theme().to_dict()
+    (served,) = told["allowed_paths"]
+    assert Path(served).parent == tmp_path / "held"
+    (middleware,) = told["app_kwargs"]["middleware"]
+    assert middleware.cls is page.PageHead
+
+
+@pytest.mark.parametrize(("on_zero", "guarded"), [(True, False), (False, True)])
+def test_the_page_is_served_with_the_real_tools(monkeypatch, on_zero, guarded):
+    served = []
+    spaces = object() if on_zero else None
+    monkeypatch.setattr(page, "launch", lambda *given: served.extend(given))
+    monkeypatch.setattr(page.zero_gpu, "package", lambda: spaces)
+    monkeypatch.setattr(page.zero_gpu, "lent", lambda tools, by: (tools, by))
+    monkeypatch.setattr(page.safety, "wanted", lambda: guarded)
+    monkeypatch.setattr(page.safety, "guarded", lambda editor: (editor, "guarded"))
+    page.main()
+    tools, examples = served
+    if on_zero:
+        tools, by = tools
+        assert by is spaces
+    assert tools.edit == ((page.edit, "guarded") if guarded else page.edit)
+    assert tools.segment is page.segment
+    assert tools.propagate is page.propagate
+    assert tools.plan_tuning is page.plan_tuning
+    assert tools.load_ahead is page.load_ahead
+    assert examples == page.ASSETS / "examples"
 
 
 @pytest.mark.parametrize(("own", "most"), [(True, None), (False, "400mb")])

@@ -222,6 +222,7 @@ def test_a_new_page_shows_what_ships_and_frees_sessions_that_end(tmp_path):
 
 def test_the_page_is_laid_out_and_wired(page):
     told = {
+        "the page is": page.itself(),
         "the page is laid out": settled(page.parts(), page.root),
         "it hears": settled(page.events(), page.root),
         "programs are told": settled(page.endpoints(), page.root),
