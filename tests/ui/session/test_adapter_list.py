@@ -73,6 +73,22 @@ def test_another_name_is_in_the_file_too(shelf, media, keep):
         shelf.rename(key, "   ", media, "page")
 
 
+def test_what_is_removed_while_it_gets_a_name_stays_removed(
+    shelf, media, keep, monkeypatch
+):
+    keep()
+    (key,) = shelf.entries
+    write = adapters._write
+
+    def late(*given):
+        shelf.entries = {}
+        return write(*given)
+
+    monkeypatch.setattr(adapters, "_write", late)
+    shelf.rename(key, "mine", media, "page")
+    assert shelf.entries == {}
+
+
 def test_a_full_disk_is_noted_and_leaves_nothing(shelf, media, monkeypatch, keep):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
