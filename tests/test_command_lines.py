@@ -171,9 +171,12 @@ def lines(text: str) -> object:
 def plain(text: str) -> list[str]:
     """Return the lines of what was said on stderr; of bars of progress what they
     count."""
-    counted = re.sub(
-        r" +[\u2501\u2578\u257a]+ +| +\d+ s left| +$", " ", text, flags=re.M
+    bar, time, left = (
+        r" +[\u2501\u2578\u257a]+ +",
+        r" +[-\d]+:[-\d:]+",
+        r" +\d+ s left| +$",
     )
+    counted = re.sub(f"{bar}|{time}|{left}", " ", text, flags=re.MULTILINE)
     return [line.strip() for line in counted.splitlines()]
 
 
