@@ -42,7 +42,9 @@ from tiers import (  # noqa: F401
 
 from regrain.editing.models.weights import folder as weights_folder
 
-LONG = "test_walk.py", "test_command_lines.py"  # quick tests that take ten seconds
+# Files of a few tests that take long: ten seconds of the quick tier, or half a minute.
+LONG = {"test_walk.py", "test_command_lines.py"}
+LONG |= {"test_types.py", "test_page.py", "test_package.py", "test_hostile.py"}
 
 
 @pytest.hookimpl(tryfirst=True)
