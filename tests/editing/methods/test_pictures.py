@@ -333,6 +333,10 @@ def test_a_project_carries_pictures_of_one_name(asked, tmp_path):
         ({"picture_scale": 1.6}, {}, "regions.left.picture_scale", "from 0 to 1.5"),
         ({}, {"picture_adapter": "x.bin"}, "picture_adapter", "Use 'x.safetensors'"),
         ({}, {"picture_adapter": "a/faceid.bin"}, "picture_adapter", "InsightFace"),
+        *(
+            ({}, {"picture_adapter": id}, "picture_adapter", "Name an IP-Adapter")
+            for id in (" ", "x" * 1001, "x\n")
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(model, asked, own, rest, field, said):
