@@ -35,6 +35,9 @@ def test_it_can_be_read_while_it_grows_if_the_disk_has_room(monkeypatch, tmp_pat
     assert np.array_equal(frames[2], FRAMES[2])
     frames.append(FRAMES[3:])
     assert np.array_equal(frames, FRAMES)
+    frames._file.truncate(6 * 5 * 6 * 3)
+    with pytest.raises(EOFError, match="shorter"):
+        frames[6]
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     with pytest.raises(ResourceError, match="TMPDIR"):
         DiskFrames(5, 6)
