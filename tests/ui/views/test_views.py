@@ -123,6 +123,7 @@ def test_what_was_seen_is_in_the_history_and_doubts_below_a_try(
         assert run.facts.startswith(f"{int(bool(there))} of 1 there") is (
             there is not None
         )
+        assert run.facts.endswith(" frames, 1 s")  # of a method that counts no steps
         place = 0.5 if there is None else float(there)
         assert run.rank == (place, 0.25)
         # A smear is near to some words, too: of one frame in few steps, doubts alone.
