@@ -250,7 +250,10 @@ def test_of_variants_the_best_comes_first_and_other_runs_stay_where_they_are():
     assert [one.key for one in history.runs] == ["2", "3", "1", "0"]
     assert history.shown == ("3",)
     history.add(replace(run(4), press="q"))
-    assert [one.key for one in history.runs] == ["4", "2", "3", "1", "0"]
+    history.add(run(5))
+    assert [one.key for one in history.runs] == ["5", "4", "2", "3", "1", "0"]
+    best = [history.best(press) for press in ("p", "q", "")]
+    assert [one and one.key for one in best] == ["2", None, None]
 
 
 def test_nothing_is_said_of_what_was_not_measured_and_without_masks_nothing_stays():
