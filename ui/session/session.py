@@ -304,8 +304,7 @@ class Session(ClipWork):
             layer = MaskLayer({}, track, dict.fromkeys(track, 1.0))
             state = state.insert(region, layer)
             made.append(region.name)
-        if made:
-            self.commit(state)
+        self.commit(state)
         return made
 
     def describe(self, words: object) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,12 @@ def test_a_note_is_no_prompt_and_not_too_long():
         said = rf"^regions.left.{key}: \d+ characters are too many."
         with pytest.raises(RequestError, match=said):
             with_region(**{key: "x" * (MAX_PROMPT + 1)})
+
+
+@pytest.mark.parametrize("name", ["source_prompt", "prompt", "negative_prompt"])
+def test_texts_of_an_edit_lose_what_nobody_sees(name):
+    asked = replace(with_region(prompt="a fox"), **{name: "no\u200b fox"})
+    assert getattr(asked, name) == "no fox"
 
 
 def test_project_files_have_every_key():

@@ -15,6 +15,7 @@ from storybook.world import vocabulary, vocabulary_groups
 
 TEXTS = ["", "a cat", "don't we'll x1234 it's a—dash…", "word " * 90]
 TEXTS += ["A  photo of Iron Man's élan, 3d -- 日本 render!! \n blackswan"]
+TEXTS += ["a <|endoftext|> cat"]
 
 
 def in_folder(path):
