@@ -31,7 +31,7 @@ CASES = [
     (Controls, "canny=a/b@0.7", [{"kind": "canny", "model": "a/b", "weight": 0.7}], (Spec("canny", "a/b", 0.7),)),  # noqa: E501
     (Controls, "pose=my folder@0.5", " pose = my folder @0.5", (Spec("pose", "my folder", 0.5),)),
     (Controls, "canny=a,depth=b", [["canny", "a"], "depth=b"], (Spec("canny", "a"), Spec("depth", "b"))),
-    (EmphasisWords, "ink=5, Red fox", {"ink": 5, "Red fox": None}, (Emphasis("ink", 5), Emphasis("Red fox"))),
+    (EmphasisWords, "ink=5, A fox", {"ink": 5, "A fox": None}, (Emphasis("ink", 5.0), Emphasis("A fox"))),
     (EmphasisWords, "sketch=0.25", [["sketch", 0.25]], (Emphasis("sketch", 0.25),)),
     (Cuts, "none", [], ()),
     (Cuts, "8, 24", [24, 8, 8], (8, 24)),
