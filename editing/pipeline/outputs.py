@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from fractions import Fraction
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -49,13 +50,14 @@ EDITS = ("edited.mp4", *(f"edited_{n}.mp4" for n in range(2, MAX_PROMPTS + 1)))
 WHOLE = "whole.mp4"  # the file of a clip, with the edit of a stretch of it in its place
 _MAX_STEM = 60  # characters of a file's name that are a region's
 # Of the videos that explain, not of the edit: their longest side, and x264's preset,
-# with which they are written twice as fast and no larger.
+# with which they are written twice as fast, up to a tenth larger or smaller.
 _SIDE = 640
 _PRESET = "veryfast"
 _WORD_COLOR = "#ffe11a"  # of heat maps that belong to no region
 
 
-_Videos = Iterator[tuple[str, Iterable[np.ndarray]]]  # by name
+_Video = tuple[str, Iterable[np.ndarray]]  # its name and its frames
+_Videos = Iterator[_Video]
 
 
 class Format(NamedTuple):
@@ -259,18 +261,7 @@ def write_outputs(
             written["whole"] = write_whole(
                 folder / WHOLE, stretch, result.frames, clip.size
             )
-
-        def explain(video: tuple[str, Iterable[np.ndarray]]) -> list[str]:
-            """Write a video that explains; say if there is none."""
-            name, frames = video
-            path = folder / name
-            times = {} if "by_step" in name else timing
-            path.parent.mkdir(exist_ok=True)
-            unseen: list[str] = []
-            with looking_on(name, unseen), replacing(path) as part:
-                write_video(part, frames, clip.fps, **times, preset=_PRESET)
-            return unseen
-
+        explain = partial(_explain, folder, clip)
         unseen = each(explain, _explaining(result, request))
         warnings = cast(list[str], written.get("warnings", []))
         written["warnings"] = [*warnings, *chain.from_iterable(unseen)]
@@ -370,6 +361,18 @@ def _explaining(result: EditResult, request: EditRequest) -> _Videos:
         yield "control.mp4", result.control
     if result.step_areas:
         yield "attention/areas_by_step.mp4", _areas_by_step(result)
+
+
+def _explain(folder: Path, clip: Clip, video: _Video) -> list[str]:
+    """Write a video that explains the edit of a clip; say if there is none."""
+    name, frames = video
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    times = {} if "by_step" in name else timing_of(clip)
+    unseen: list[str] = []
+    with looking_on(name, unseen), replacing(path) as part:
+        write_video(part, frames, clip.fps, **times, preset=_PRESET)
+    return unseen
 
 
 def _attention(result: EditResult, request: EditRequest) -> _Videos:
