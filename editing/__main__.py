@@ -503,7 +503,9 @@ def _follow(stream: Iterator[events.Event]) -> Any:
                     _begin(name, None, bars, tasks)
                 case events.WindowStarted(number=number, total=total):
                     _begin("windows", total, bars, tasks)
-                    bars.update(tasks["windows"], completed=number)
+                    bars.update(tasks["windows"], completed=number - 1)
+                case events.Finished() if "windows" in tasks:
+                    bars.advance(tasks["windows"])
                 case events.Progress(
                     stage=name, done=done, total=total, seconds_left=seconds
                 ):

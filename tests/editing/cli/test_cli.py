@@ -139,9 +139,11 @@ def test_another_model_drops_what_is_of_the_built_in_one_and_says_so(
     assert requests[1].prediction == "v_prediction"
 
 
-def test_the_last_window_is_counted_once_all_is_done(capsys):
-    _follow(events.WindowStarted(n, 2, work=8, left=8) for n in (1, 2))
-    assert capsys.readouterr().err.split()[-1] == "2/2"
+def test_a_window_is_counted_once_it_is_done(capsys):
+    begun = [events.WindowStarted(n, 2, work=8, left=8) for n in (1, 2)]
+    for ended, counted in (([], "1/2"), ([events.Finished(None, {})], "2/2")):
+        _follow(iter([*begun, *ended]))
+        assert capsys.readouterr().err.split()[-1] == counted
 
 
 def test_a_failed_run_leaves_nothing_and_bugs_keep_their_traceback(
