@@ -640,17 +640,20 @@ def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> Label
 
     out = labels.copy()
     for frame, grown in zip(labels, out, strict=True):
-        free = frame == 0
         # distance of the nearest label so far
         nearest = np.full(frame.shape, np.inf, np.float32)
         for label, reach in pixels.items():
-            outside = frame != label
-            if not reach or outside.all():
+            own = (frame == label).view(np.uint8)
+            left, top, wide, high = cv2.boundingRect(own)
+            if not reach or not wide:
                 continue
-            distance = cv2.distanceTransform(outside.astype(np.uint8), cv2.DIST_L2, 5)
-            nearer = (distance <= reach) & (distance < nearest)
-            grown[free & nearer] = label
-            nearest[nearer] = distance[nearer]
+            edge = int(reach) + 1
+            rows = slice(max(top - edge, 0), top + high + edge)
+            around = (rows, slice(max(left - edge, 0), left + wide + edge))
+            distance = cv2.distanceTransform(1 - own[around], cv2.DIST_L2, 5)
+            nearer = (distance <= reach) & (distance < nearest[around])
+            grown[around][(frame[around] == 0) & nearer] = label
+            nearest[around][nearer] = distance[nearer]
     return out
 
 
