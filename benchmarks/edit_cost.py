@@ -210,8 +210,10 @@ def around(
     request = request_for(method, frames, size, kind)
     request = replace(request, params=dict(given))
     assert backbone.fingerprint  # which a loaded model knows
-    with idle(backbone, frames, size), empty_cache():
-        taken = by_stage(edit(request, backbone), time.process_time)
+    taken = {}
+    for _ in range(2):  # the first imports what both need
+        with idle(backbone, frames, size), empty_cache():
+            taken = by_stage(edit(request, backbone), time.process_time)
     return {"around": sum(taken.values()), **taken}
 
 
