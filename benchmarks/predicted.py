@@ -34,13 +34,14 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.storage.memory import FRAMES_AT_ONCE, need_of
 
 FRAMES, SIDE = 16, 64
-# In 1e12 a second: operations of attention by FlashAttention or cuDNN (0: there is
-# none) and by the memory-efficient kernel, all others, and bytes.
+# In 1e12 a second: operations of attention by the kernel that PyTorch takes, by the best
+# one, by a fused one for the range of logits (0: there is none), and by the
+# memory-efficient kernel; all others; and bytes.
 CARDS = {
-    "H100": (220, 90, 260, 2.7),
-    "H100 by cuDNN": (330, 330, 260, 2.7),
-    "4090": (95, 45, 83, 0.9),
-    "T4": (0, 14, 18, 0.26),
+    "H100": (220, 330, 220, 90, 260, 2.7),
+    "4090": (95, 95, 95, 45, 83, 0.9),
+    "4090 on Windows": (45, 95, 0, 45, 83, 0.9),
+    "T4": (14, 14, 0, 14, 18, 0.26),
 }
 # Calls of the network with one half of guidance. 15 are modulated; the others invert
 # (50), give source features (5), and are all other halves of the steps.
@@ -130,21 +131,18 @@ def main() -> None:
     args = parser.parse_args()
     operations, layers = count()
     rows = {}
-    for card, (flash, efficient, others, memory) in CARDS.items():
+    for card, (usual, best, fused, efficient, others, memory) in CARDS.items():
         before = after = unbound = (PLAIN + BOUND) * operations / others
         for number, (pairs, width) in enumerate(layers):
-            once = 4 * width / (flash or efficient)
-            plain = PLAIN * once
             # Eight more channels mark regions; wide heads go in parts.
             wide = width if width >= 128 else width + 8
             modulated = 2 * (wide + width) / efficient
-            # Three passes over logits of two bytes, or two.
-            before += pairs * (plain + BOUND * (modulated + 6 / memory))
-            bound = modulated + 4 / memory
-            if flash:
-                bound = (4 * wide + 2 * width) / flash
-            if number == 0:
-                plain -= ALIKE * once
+            # Three passes over logits of two bytes, or two, or none.
+            once = 4 * width / usual
+            before += pairs * (PLAIN * once + BOUND * (modulated + 6 / memory))
+            ranges = 2 * width / fused if fused else 4 / memory
+            bound = (4 * wide / best if best > efficient else modulated) + ranges
+            plain = (PLAIN - ALIKE * (number == 0)) * 4 * width / best
             unbound += pairs * plain
             after += pairs * (plain + BOUND * bound)
         seconds = {"before": before, "after": after, "unbound": unbound}

@@ -8,9 +8,11 @@ for which it is used. Nothing is timed at run time: see `uses_kernels`.
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -18,15 +20,26 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.backends.cuda import SDPAParams, can_use_flash_attention
+from torch.backends.cuda import (
+    SDPAParams,
+    can_use_cudnn_attention,
+    can_use_flash_attention,
+)
+
+from regrain.editing.errors import shorten
 
 if TYPE_CHECKING:
     from xformers.ops.fmha.attn_bias import AttentionBias
+
+log = logging.getLogger(__name__)
 
 LANES = 8
 """Fused kernels want widths of heads in multiples of this."""
 # Gathering all runs at once would copy q, k and v of the whole clip.
 _RUNS_AT_ONCE = 4096
+# Where PyTorch itself prefers cuDNN, with versions newer than those pinned here.
+_CUDNN_CARDS = ((9, 0), (10, 0))
+_CUDNN_KEYS = 1024  # with fewer, cuDNN is no faster
 Queries = Float[Tensor, "batch heads queries dim"]
 Keys = Float[Tensor, "batch heads keys dim"]
 Values = Float[Tensor, "batch heads keys width"]
@@ -40,20 +53,83 @@ def uses_kernels(device: torch.device, dtype: torch.dtype) -> bool:
     """Check if a device computes the same in other ways, up to rounding: in half precision
     on a card of NVIDIA or AMD, unless $REGRAIN_KERNELS is 0.
 
-    No card has measured one. What they save is predicted, in seconds of VideoGrain on an
-    H100, 16 frames in 50 steps, which took 38: 5 by the range of logits without logits in
-    memory (`regions.range_kernel`), 3 by values as wide as keys, 0.04 by sums of a flash
-    kernel, and half of a call of Wan whose regions are bound.
+    No card has measured one here. What they save is predicted, in seconds of VideoGrain on
+    an H100, 16 frames in 50 steps, which took 38: 5 by the range of logits without logits
+    in memory (`regions.range_kernel`), 3 by values as wide as keys, 0.04 by sums of a flash
+    kernel, and half of a call of Wan whose regions are bound; 8 by cuDNN's attention.
     """
     in_half = device.type == "cuda" and dtype.itemsize == 2
     return in_half and os.environ.get("REGRAIN_KERNELS") != "0"
 
 
+def is_right(
+    name: str,
+    kernel: Callable[[Queries, Keys], Tensor],
+    formula: Callable[[Queries, Keys], Tensor],
+    dtype: torch.dtype,
+    dims: Sequence[int],
+) -> bool:
+    """Check that a kernel runs on a GPU, and computes there what a formula does; `dims`
+    are widths of heads."""
+    try:
+        for dim in dims:
+            drawn = torch.arange(1200.0 * dim).sin().view(2, 1, 2, 300, dim)
+            q, k = drawn.to("cuda", dtype)
+            right = formula(q.float(), k.float())
+            atol = 4 * torch.finfo(dtype).eps
+            torch.testing.assert_close(
+                kernel(q, k).float(), right, atol=atol, rtol=1e-3
+            )
+    # A library is not there, finds no compiler, cannot take the card, or is wrong: each
+    # of these raises another error.
+    except Exception as error:
+        log.warning("Without %s: %s", name, shorten(error))
+        return False
+    return True
+
+
 def _takes_flash(q: Queries, k: Keys, v: Values) -> bool:
-    """Check if `uses_kernels`, and a flash kernel takes these: from Ampere on."""
+    """Check if `uses_kernels`, and a flash kernel takes these: from Ampere on, but not on
+    Windows."""
     return uses_kernels(q.device, q.dtype) and can_use_flash_attention(
         SDPAParams(q, k, v, None, 0.0, False, False)
     )
+
+
+def _is_faster_by_cudnn(q: Queries, k: Keys) -> bool:
+    """Check if cuDNN takes these, with values as wide, and is known to be faster than the
+    kernel that PyTorch would use.
+
+    By measurements of others: on an H100 1.9 times as fast as a flash kernel with heads
+    of 128 channels (pytorch/pytorch#142132); on Windows, which has no flash kernel, twice
+    as fast as the memory-efficient one (Comfy-Org/ComfyUI#9299).
+    """
+    many = k.shape[2] >= _CUDNN_KEYS and not q.requires_grad
+    if not many or not uses_kernels(q.device, q.dtype):
+        return False
+    given = SDPAParams(q, k, k, None, 0.0, False, False)
+    if not can_use_cudnn_attention(given):
+        return False
+    preferred = torch.cuda.get_device_capability(q.device) in _CUDNN_CARDS
+    faster = preferred or not can_use_flash_attention(given)
+    return faster and cudnn_works(q.dtype)
+
+
+@cache
+def cudnn_works(dtype: torch.dtype) -> bool:
+    """Check cuDNN's attention, once."""
+    return is_right(
+        "cuDNN's attention",
+        lambda q, k: _by_cudnn(q, k, k),
+        lambda q, k: attention(q, k, k),
+        dtype,
+        (40, 64, 80, 128),
+    )
+
+
+def _by_cudnn(q: Queries, k: Keys, v: Values, scale: float | None = None) -> Answers:
+    kernel = torch.ops.aten._scaled_dot_product_cudnn_attention
+    return kernel(q, k, v, None, False, scale=scale)[0]
 
 
 def attention(
@@ -68,6 +144,8 @@ def attention(
     """
     dim = q.shape[-1]
     width = v.shape[-1]
+    if mask is None and width <= dim and _is_faster_by_cudnn(q, k):
+        return _by_cudnn(q, k, F.pad(v, (0, dim - width)), scale)[..., :width]
     narrow = width < dim and _takes_flash(q, k, k)
     if dim == width or (q.device.type == "cuda" and not narrow):
         return F.scaled_dot_product_attention(q, k, v, mask, scale=scale)

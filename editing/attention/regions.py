@@ -13,7 +13,6 @@ arXiv:2502.17258, Eq. 4 to 6. The channel form is not in the paper.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -34,11 +33,9 @@ from regrain.editing.attention.backends import (
     Values,
     attention,
     attention_and_sums,
+    is_right,
     uses_kernels,
 )
-from regrain.editing.errors import shorten
-
-log = logging.getLogger(__name__)
 
 # Elements of one block of scores: 4 MB in fp32, which stay in a CPU's cache while they
 # are worked on; a GPU needs more to be kept busy.
@@ -228,23 +225,24 @@ def range_kernel(kind: str, dtype: torch.dtype) -> Callable[..., RowRange]:
     """
     if not uses_kernels(torch.device(kind), dtype):
         return blockwise_range
-    try:
-        # Before Ampere, Triton multiplies without tensor cores.
-        if not torch.cuda.is_bf16_supported(including_emulation=False):
-            return blockwise_range
-        from regrain.editing.attention.fused_range import fused_range
-
-        for dim in (40, 80, 160):  # each for another size of the kernel
-            drawn = torch.arange(1200.0 * dim).sin().view(2, 1, 2, 300, dim)
-            q, k = drawn.to(kind, dtype)
-            right = blockwise_range(q.float(), k.float())
-            torch.testing.assert_close(fused_range(q, k), right, atol=1e-3, rtol=1e-3)
-    # Triton is not there, finds no compiler, cannot take the card, or is wrong: each of
-    # these raises another error.
-    except Exception as error:
-        log.warning("Ranges of logits without Triton: %s", shorten(error))
+    # Before Ampere, Triton multiplies without tensor cores.
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
         return blockwise_range
-    return fused_range
+    # each width for another size of the kernel
+    right = is_right(
+        "a kernel for ranges of logits",
+        _by_triton,
+        blockwise_range,
+        dtype,
+        (40, 80, 160),
+    )
+    return _by_triton if right else blockwise_range
+
+
+def _by_triton(q: Queries, k: Keys) -> RowRange:
+    from regrain.editing.attention.fused_range import fused_range
+
+    return fused_range(q, k)
 
 
 def blockwise_range(q: Queries, k: Keys) -> RowRange:

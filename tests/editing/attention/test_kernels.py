@@ -25,9 +25,11 @@ FUSED = "regrain.editing.attention.fused_range"
 def card(monkeypatch):
     """A device whose flash kernels take whatever they are given."""
     monkeypatch.setattr(backends, "can_use_flash_attention", lambda _: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
     with SimulatedDevice("cuda").at():
         yield
     regions.range_kernel.cache_clear()
+    backends.cudnn_works.cache_clear()
 
 
 @pytest.mark.full
@@ -97,6 +99,58 @@ def test_values_are_as_wide_as_keys_where_flash_kernels_want_it(
     assert widths == [48 if said == "1" else 40]
     right = expected @ v[..., :40].double()
     torch.testing.assert_close(found.cpu().double(), right, atol=2e-3, rtol=2e-3)
+
+
+# Capability of a card, if it has flash kernels, what differs in a call, what cuDNN's
+# answers are multiplied by, and if it is used.
+CUDNN = {
+    "Hopper": ((9, 0), True, {}, 1, True),
+    "Blackwell": ((10, 0), True, {}, 1, True),
+    "Ada": ((8, 9), True, {}, 1, False),
+    "Ada on Windows": ((8, 9), False, {}, 1, True),
+    "few keys": ((9, 0), True, {"keys": 1023}, 1, False),
+    "masked": ((9, 0), True, {"mask": torch.ones(1, 1, 1, 1, dtype=bool)}, 1, False),
+    "wider values": ((9, 0), True, {"width": 56}, 1, False),
+    "float32": ((9, 0), True, {"dtype": torch.float32}, 1, False),
+    "trained": ((9, 0), True, {"learns": True}, 1, False),
+    "turned off": ((9, 0), True, {"said": "0"}, 1, False),
+    "not taken": ((9, 0), True, {"taken": False}, 1, False),
+    "wrong": ((9, 0), True, {}, 1.02, False),
+}
+
+
+@pytest.mark.parametrize(
+    ("capability", "flash", "given", "factor", "used"), CUDNN.values(), ids=CUDNN
+)
+def test_cudnn_attends_where_it_is_known_to_be_faster(
+    card, capability, flash, given, factor, used, monkeypatch
+):
+    monkeypatch.setenv("REGRAIN_KERNELS", given.get("said", "1"))
+    monkeypatch.setattr(backends, "can_use_flash_attention", lambda _: flash)
+    taken = given.get("taken", True)
+    monkeypatch.setattr(backends, "can_use_cudnn_attention", lambda _: taken)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    calls = []
+
+    def cudnn(q, k, v, bias, sums, scale=None):
+        calls.append((k.shape[2], v.shape[-1]))
+        out = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=scale)
+        return out * factor, out, out, out, 0, 0, out, out, out
+
+    op = torch.ops.aten._scaled_dot_product_cudnn_attention
+    monkeypatch.setitem(simulated_device._INSTEAD, op, cudnn)
+    keys = given.get("keys", 1024)
+    q, k, v = randn(3, 1, 2, keys, 48)
+    values = v.repeat(1, 1, 1, 2)[..., : given.get("width", 40)]
+    there = [x.to(given.get("dtype", torch.half)).to("cuda") for x in (q, k, values)]
+    there[0].requires_grad_(given.get("learns", False))
+    mask = given.get("mask")
+    if mask is not None:
+        mask = mask.to("cuda")
+    found = attention(*there, scale=0.1, mask=mask).detach().cpu().double()
+    exact = torch.softmax(q.double() @ k.double().mT * 0.1, -1) @ values.double()
+    torch.testing.assert_close(found, exact, atol=4e-3, rtol=4e-3)
+    assert ((keys, 48) in calls) == used
 
 
 @pytest.mark.parametrize("said", ["0", "1"])
