@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from regrain.editing.attention import backends
+
 KINDS = ("cuda", "mps", "xpu")
 MEMORY = 1 << 34
 _INSIDE = torch.device("lazy:0")
@@ -293,8 +295,11 @@ class SimulatedDevice:
             numbers["is_current_stream_capturing"] = False
             numbers["is_bf16_supported"] = True
         return [
-            (library, name, lambda *_, found=found, **__: found)
-            for name, found in numbers.items()
+            (backends, "can_use_cudnn_attention", lambda _: False),
+            *(
+                (library, name, lambda *_, found=found, **__: found)
+                for name, found in numbers.items()
+            ),
         ]
 
 
