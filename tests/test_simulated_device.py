@@ -1,7 +1,6 @@
 """Edits on devices that are made of memory: no tensor is elsewhere, a device gives what
 the CPU gives, and few steps wait for the device."""
 
-import os
 from collections import OrderedDict
 from dataclasses import replace
 from functools import cache
@@ -30,14 +29,8 @@ from regrain.editing.recipe.events import Finished, Progress
 
 pytestmark = pytest.mark.full
 
-ALL = bool(os.environ.get("REGRAIN_EVERY_DEVICE"))
-EVERY = pytest.mark.skipif(
-    not ALL,
-    reason="takes many minutes; REGRAIN_EVERY_DEVICE=1 runs all on every device",
-)
 # A device and the CPU round differently, and some methods amplify that: they are
 # compared in float64, which one kind of device does not have.
-HALF = (torch.float16,) if ALL else ()
 PRECISE = {"cuda": torch.float64, "xpu": torch.float64, "mps": torch.float32}
 STEPS = {"steps": 3, "preview_every": 0}
 WAITS = 2  # for the device, at most, in a denoising step
@@ -142,27 +135,13 @@ def check_kind(kind, request, memory=1 << 34, more=()):
     load._loaded.clear()
 
 
-def usually(kind, kinds=KINDS):
-    """Kinds of devices, all but one of which are not in the default suite."""
-    return [one if one == kind else pytest.param(one, marks=EVERY) for one in kinds]
-
-
-def on_devices(names, kind, usual):
-    """Each on every kind of device; in the default suite the usual ones on one."""
-    return [
-        pytest.param(one, name, marks=() if one == kind and name in usual else EVERY)
-        for one in KINDS
-        for name in names
-    ]
-
-
 @pytest.mark.processors
-@pytest.mark.parametrize(("kind", "method"), on_devices(METHODS, "cuda", METHODS))
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_edits_on_a_device_as_on_the_cpu(asked, kind, method):
-    check_kind(kind, asked(method), more=HALF)
+    check_kind(kind, asked(method), more=[torch.float16] if kind == "cuda" else ())
 
 
-@EVERY
 @pytest.mark.parametrize(
     ("method", "name"),
     [(m, n) for m in CASES for n in ("preset", "control") if n in CASES[m].rows],
@@ -173,12 +152,11 @@ def test_presets_and_control_on_a_device(asked, method, name):
     check_kind("cuda", asked(method, prompt=row.prompt, **given))
 
 
-@EVERY
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
 @pytest.mark.parametrize("model", ["sdxl", "inpaints"])
 def test_other_families_on_a_device(asked, kind, model):
     method = "videograin" if model == "sdxl" else "sdedit"
-    check_kind(kind, asked(method, model=model), more=HALF)
+    check_kind(kind, asked(method, model=model))
 
 
 def windowed(asked, method):
@@ -212,15 +190,13 @@ MORE = {
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "more"), on_devices(MORE, "mps", ("motion", "lora", "picture"))
-)
-def test_what_is_added_to_an_edit_works_on_a_device(asked, folder, kind, more):
-    check_kind(kind, MORE[more](asked, folder), more=HALF)
+@pytest.mark.parametrize("more", MORE)
+def test_what_is_added_to_an_edit_works_on_a_device(asked, folder, more):
+    check_kind("mps", MORE[more](asked, folder))
 
 
-@pytest.mark.parametrize("kind", usually("xpu", ["cuda", "xpu"]))
-def test_parts_take_turns_where_the_memory_is_little(asked, kind):
+def test_parts_take_turns_where_the_memory_is_little(asked):
+    kind = "xpu"
     request = asked("videograin")
     backbone = load.load_backbone(request.model, dtype=PRECISE[kind])
     sizes = [
@@ -235,9 +211,8 @@ def test_parts_take_turns_where_the_memory_is_little(asked, kind):
     check_kind(kind, request, device.memory)
 
 
-@pytest.mark.parametrize("kind", usually("cuda"))
 def test_a_model_is_tuned_on_a_device_and_its_weights_are_used(
-    asked, kind, tmp_path, monkeypatch
+    asked, tmp_path, monkeypatch
 ):
     from regrain.editing import save_adapter
     from regrain.editing.pipeline.runner import tune
@@ -253,7 +228,7 @@ def test_a_model_is_tuned_on_a_device_and_its_weights_are_used(
 
     expected, weights = tuned(tmp_path / "one.safetensors")
     load._loaded.clear()
-    with SimulatedDevice(kind).at():
+    with SimulatedDevice("cuda").at():
         # for whatever asks for the model, in whatever precision
         backbone = load.load_backbone(tuning.model, dtype=torch.float32)
         monkeypatch.setattr(load, "load_backbone", lambda *_, **__: backbone)
@@ -263,8 +238,7 @@ def test_a_model_is_tuned_on_a_device_and_its_weights_are_used(
         torch.testing.assert_close(learned[name].cpu(), weight, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind", usually("mps"))
-def test_sam_and_raft_on_a_device(kind, tmp_path, monkeypatch):
+def test_sam_and_raft_on_a_device(tmp_path, monkeypatch):
     from published_sam import write_sam2
     from torchvision.models.optical_flow import raft_small
 
@@ -299,7 +273,7 @@ def test_sam_and_raft_on_a_device(kind, tmp_path, monkeypatch):
         )
 
     mask, built_in, flow = found()
-    with SimulatedDevice(kind).at():
+    with SimulatedDevice("mps").at():
         mask_there, built_in_there, flow_there = found()
     for kept in loaded:
         kept.cache_clear()
@@ -308,8 +282,7 @@ def test_sam_and_raft_on_a_device(kind, tmp_path, monkeypatch):
     torch.testing.assert_close(flow_there, flow, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind", usually("xpu"))
-def test_clusters_on_a_device(asked, kind):
+def test_clusters_on_a_device(asked):
     from regrain.editing.methods.feature_clusters import find_clusters
 
     request = asked("tune_a_video")
@@ -322,8 +295,8 @@ def test_clusters_on_a_device(asked, kind):
 
     expected = np.asarray(clusters("cpu"))
     load._loaded.clear()
-    with SimulatedDevice(kind).at():
-        there = np.asarray(clusters(kind))
+    with SimulatedDevice("xpu").at():
+        there = np.asarray(clusters("xpu"))
     assert (expected != there).mean() < 0.05
 
 
@@ -340,7 +313,6 @@ def test_weights_are_told_apart_by_one_wait(asked, kind):
         assert device.waits.total() == 2
 
 
-@EVERY
 def test_xformers_masks_are_made_once_a_window(asked):
     """For the source, which is inverted, and for both halves of guidance."""
     device = SimulatedDevice("cuda")

@@ -260,7 +260,7 @@ def replaced(
     Source: the authors' code (`seq_aligner.get_mapper`).
     """
     new, old = (
-        F.normalize(text.vectors[0].double(), dim=1) for text in (target, source)
+        F.normalize(text.vectors[0].cpu().double(), dim=1) for text in (target, source)
     )
     alike = new @ old.T
     known = [i for i in range(target.lengths[0]) if indices[i] >= 0]

@@ -35,7 +35,6 @@ from regrain.editing.diffusion.schedule import (
     add_noise,
     generator,
     late_steps,
-    own_noise,
 )
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import resize_labels
@@ -105,8 +104,9 @@ def run(
 
     def draw() -> FrameLatents:
         """Draw noise: that of the clip is the same whatever pictures there are."""
-        clip = own_noise(source, fresh)
-        return torch.cat([own_noise(pictures, beside), clip])
+        both = ((pictures, beside), (source, fresh))
+        drawn = [torch.randn(part.shape, generator=one) for part, one in both]
+        return torch.cat(drawn).to(source)
 
     solver = solver_of(params.solver, draw)
     schedule = FlowSchedule(params.shift).sampling(params.steps, params.levels)

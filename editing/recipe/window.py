@@ -92,7 +92,8 @@ class WindowFrames:
             rows[:, : self.anchors] = self.known[key].to(x)
             x = rows.flatten(0, 1)
         if self.leads:
-            self.paths[key] = rows[:, [0, -1]].clone()
+            # a list as an index would wait for the device
+            self.paths[key] = torch.stack((rows[:, 0], rows[:, -1]), 1)
         return x
 
     def pin_inversion(
