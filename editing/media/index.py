@@ -347,12 +347,13 @@ def _read_packets(
         facts = Facts(
             has_audio=any(audio.codec_context for audio in container.streams.audio),
             comment=comments[-1] if comments else "",
-            pixel=stream.sample_aspect_ratio or Fraction(1),  # 0 where it is unknown
+            pixel=Fraction(stream.sample_aspect_ratio or 1),  # 0 where it is unknown
             lacking=max(0, promised - len(packets)),
             notes=[*_notes(container)],
         )
     restarts = codec in _RESTARTS and not made_up
-    return packets, tick, rate, codec, restarts, facts
+    # PyAV 19 has fractions of its own
+    return packets, tick, Fraction(rate), codec, restarts, facts
 
 
 def _notes(container: InputContainer) -> Iterator[str]:
