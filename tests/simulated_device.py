@@ -296,11 +296,18 @@ class SimulatedDevice:
             numbers["is_bf16_supported"] = True
         return [
             (backends, "can_use_cudnn_attention", lambda _: False),
+            (torch.accelerator, "current_stream", lambda: _Stream),
             *(
                 (library, name, lambda *_, found=found, **__: found)
                 for name, found in numbers.items()
             ),
         ]
+
+
+class _Stream:
+    """What newer optimisers ask whether a graph is being captured."""
+
+    is_capturing = staticmethod(lambda: False)
 
 
 def _xformers(home: SimulatedDevice) -> dict[str, ModuleType]:

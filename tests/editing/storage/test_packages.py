@@ -20,7 +20,7 @@ def old_diffusers(monkeypatch):
     )
 
 
-OLD = "diffusers 0.31.0 is installed, >=0.40 is needed."
+OLD = "diffusers 0.31.0 is installed, >=0.41 is needed."
 
 
 def test_the_tested_versions_are_within_the_ranges():
@@ -34,7 +34,7 @@ def test_the_tested_versions_are_within_the_ranges():
 
 def test_one_that_is_too_old_or_missing_is_named(old_diffusers, monkeypatch):
     assert list(packages.problems()) == [OLD]
-    assert dict(examine())["diffusers"] == "0.31.0; >=0.40 is needed"
+    assert dict(examine())["diffusers"] == "0.31.0; >=0.41 is needed"
     monkeypatch.setattr(packages, "_OPENCV", ("opencv-nowhere",))
     need = next(need for need in packages.needed() if need.name.startswith("opencv"))
     monkeypatch.setattr(packages, "_OPENCV", (need.name, "numpy"))
