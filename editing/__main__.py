@@ -500,6 +500,7 @@ def _follow(stream: Iterator[events.Event]) -> Any:
                 result = event
             match event:
                 case events.Stage(name=name):
+                    _end(bars)
                     _begin(name, None, bars, tasks)
                 case events.WindowStarted(number=number, total=total):
                     _begin("windows", total, bars, tasks)
@@ -511,6 +512,7 @@ def _follow(stream: Iterator[events.Event]) -> Any:
                 ):
                     left = "" if seconds is None else f"{seconds:.0f} s left"
                     bars.update(tasks[name], completed=done, total=total, left=left)
+        _end(bars)
     return result
 
 
@@ -520,6 +522,13 @@ def _begin(name: str, total: int | None, bars: Any, tasks: Json) -> None:
         bars.reset(tasks[name], total=total)
     else:
         tasks[name] = bars.add_task(name, total=total, left="")
+
+
+def _end(bars: Any) -> None:
+    """Fill the bars of stages that told no progress."""
+    for task in bars.tasks:
+        if task.total is None:
+            bars.update(task.id, total=1, completed=1)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def uses_kernels(device: torch.device, dtype: torch.dtype) -> bool:
     No card has measured one here. What they save is predicted, in seconds of VideoGrain on
     an H100, 16 frames in 50 steps, which took 38: 5 by the range of logits without logits
     in memory (`regions.range_kernel`), 3 by values as wide as keys, 0.04 by sums of a flash
-    kernel, and half of a call of Wan whose regions are bound; 8 by cuDNN's attention.
+    kernel, and half of a call of Wan whose regions are bound; 7 by cuDNN's attention.
     """
     in_half = device.type == "cuda" and dtype.itemsize == 2
     return in_half and os.environ.get("REGRAIN_KERNELS") != "0"
@@ -145,7 +145,8 @@ def attention(
     dim = q.shape[-1]
     width = v.shape[-1]
     if mask is None and width <= dim and _is_faster_by_cudnn(q, k):
-        return _by_cudnn(q, k, F.pad(v, (0, dim - width)), scale)[..., :width]
+        wide = v if width == dim else F.pad(v, (0, dim - width))
+        return _by_cudnn(q, k, wide, scale)[..., :width]
     narrow = width < dim and _takes_flash(q, k, k)
     if dim == width or (q.device.type == "cuda" and not narrow):
         return F.scaled_dot_product_attention(q, k, v, mask, scale=scale)
