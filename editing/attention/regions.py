@@ -200,7 +200,7 @@ def _cover(
             sums = cv2.integral((frame == label).view(np.uint8))
             down = sums[bottom] - sums[top]
             shares.append((down[:, right] - down[:, left]) / area)
-    return torch.from_numpy(np.float32(shares)).view(-1, count, area.size)
+    return torch.from_numpy(np.array(shares, np.float32)).view(-1, count, area.size)
 
 
 def _ends_of(side: int, cells: int) -> np.ndarray:
