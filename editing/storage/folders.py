@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from filelock import lock_descriptor
 
@@ -137,14 +138,31 @@ def staged(target: Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
             target.mkdir(exist_ok=True)
             # A report comes last: where one is, all that it speaks of is there.
             written = sorted(staging.iterdir(), key=lambda path: path.suffix == ".json")
+            replaced = staging / ".replaced"
+            replaced.mkdir()
             for name in {*replaces, *(entry.name for entry in written)}:
-                old = target / name
-                if old.is_dir() and not old.is_symlink():
-                    shutil.rmtree(old)
-                else:
-                    old.unlink(missing_ok=True)
+                _move_away(target / name, replaced)
             for entry in written:
-                os.replace(entry, target / entry.name)
+                _put(entry, target / entry.name, replaced)
+
+
+def _put(entry: Path, place: Path, replaced: Path) -> None:
+    """Move an entry to its place; what another process puts there meanwhile leaves."""
+    while True:
+        try:
+            os.replace(entry, place)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            _move_away(place, replaced)
+        else:
+            return
+
+
+def _move_away(old: Path, replaced: Path) -> None:
+    """Move what is replaced into a folder that will be removed."""
+    with suppress(FileNotFoundError):
+        os.replace(old, replaced / uuid4().hex)
 
 
 def is_of_disk(error: BaseException) -> bool:

@@ -112,3 +112,25 @@ def test_a_link_that_leads_to_itself_is_no_place_for_results(tmp_path):
     check_writable(tmp_path / "new" / "out")
     with pytest.raises(RequestError, match="^--out: .* cannot be written"):
         check_writable(tmp_path / "loop" / "out")
+
+
+def test_a_folder_that_another_process_puts_in_place_meanwhile_leaves(
+    tmp_path, monkeypatch
+):
+    target = tmp_path / "out"
+    replace = os.replace
+    calls = []
+
+    def late(entry, place):
+        if place == target / "maps" and not calls:
+            calls.append(place)
+            place.mkdir()
+            (place / "other").touch()
+        replace(entry, place)
+
+    monkeypatch.setattr(os, "replace", late)
+    with folders.staged(target) as staging:
+        (staging / "maps").mkdir()
+        (staging / "maps" / "own").touch()
+    assert [path.name for path in target.rglob("*")] == ["maps", "own"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
