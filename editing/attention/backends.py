@@ -68,18 +68,17 @@ def is_right(
     formula: Callable[[Queries, Keys], Tensor],
     dtype: torch.dtype,
     dims: Sequence[int],
+    atol: float,
 ) -> bool:
     """Check that a kernel runs on a GPU, and computes there what a formula does; `dims`
-    are widths of heads."""
+    are widths of heads, `atol` is what rounding may change."""
     try:
         for dim in dims:
             drawn = torch.arange(1200.0 * dim).sin().view(2, 1, 2, 300, dim)
             q, k = drawn.to("cuda", dtype)
             right = formula(q.float(), k.float())
-            atol = 4 * torch.finfo(dtype).eps
-            torch.testing.assert_close(
-                kernel(q, k).float(), right, atol=atol, rtol=1e-3
-            )
+            found = kernel(q, k).float()
+            torch.testing.assert_close(found, right, atol=atol, rtol=1e-3)
     # A library is not there, finds no compiler, cannot take the card, or is wrong: each
     # of these raises another error.
     except Exception as error:
@@ -124,6 +123,7 @@ def cudnn_works(dtype: torch.dtype) -> bool:
         lambda q, k: attention(q, k, k),
         dtype,
         (40, 64, 80, 128),
+        4 * torch.finfo(dtype).eps,
     )
 
 

@@ -235,6 +235,7 @@ def range_kernel(kind: str, dtype: torch.dtype) -> Callable[..., RowRange]:
         blockwise_range,
         dtype,
         (40, 80, 160),
+        1e-3,
     )
     return _by_triton if right else blockwise_range
 
