@@ -49,7 +49,7 @@ COMMANDS = {
     "--set steps=10",
     "few": "benchmarks.edit_quality --first 500000 --scenes 8 --task instance --row videograin "
     '--row infedit --row "infedit, 8 steps" --row "videograin, as long" --row "SDEdit, as long" '
-    '--variant \'storybook/fast:{"method":"infedit","loras":["storybook/fast"]}\' '
+    '--variant \'storybook/fast:{"method":"instruct_pix2pix","loras":["storybook/fast"]}\' '
     "--grow 0 --margin default",
     "attention": "benchmarks.attention --tokens 4096 8192 --dims 40 80 --rounds 3",
     "attention_wan": "benchmarks.attention --tokens 8576 17152 --dims 128 --rounds 3",

@@ -57,6 +57,7 @@ BRANCHES = {
     "fresco": 2,
     "sdedit": 2,
     "infedit": 6,
+    "instruct_pix2pix": 3,
 }
 RELEASED = 15.94  # GB that VideoGrain's paper says of its own
 

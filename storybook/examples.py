@@ -211,7 +211,7 @@ def tuned(ask: Ask) -> Ask:
 BEASTS = ("cat", "dog", "fox", "panda", "rabbit", "pig")
 STYLE = {"preset": "style", "steps": 20, "guidance_scale": 3.0, "emphasis": 1.0}
 ATTRIBUTE = {"preset": "attribute", "steps": 20, "guidance_scale": 4.0}
-FAST = {"method": "infedit", "loras": ("storybook/fast",)}
+FAST = {"method": "instruct_pix2pix", "loras": ("storybook/fast",)}
 OUTSIDE = ("grass", "forest", "beach")
 TABLE = {
     "01_two_animals": Example(

@@ -163,6 +163,13 @@ def small(small_folder):
 
 
 @pytest.fixture(scope="session")
+def seeing(tmp_path_factory):
+    """One of that size that sees the source."""
+    place = tmp_path_factory.mktemp("models") / "seeing"
+    return loaded(write_small_model(place, beside="source"))
+
+
+@pytest.fixture(scope="session")
 def wan_folder(tmp_path_factory) -> Path:
     """A narrow Wan 2.1."""
     return write_wan(tmp_path_factory.mktemp("models") / "wan")

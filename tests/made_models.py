@@ -1,6 +1,7 @@
 """Tiny random models with the shape of the real ones, written as diffusers folders."""
 
 import shutil
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -81,14 +82,14 @@ def write_model(folder: Path, *, vae: str, seed: int = 0) -> Path:
 
 
 def write_small_model(
-    folder: Path, sdxl: bool = False, inpaints: bool = False, **more: object
+    folder: Path, sdxl: bool = False, beside: str = "", **more: object
 ) -> Path:
     """Write a diffusers folder smaller still: 3 levels with attention (of SDXL 2), a
     layer per block.
 
     A latent has 2 x 2 pixels. Queries and keys are large enough for attention to look
-    somewhere. `inpaints` adds the channels of a mask and of latents; `more` is for the
-    UNet.
+    somewhere. `beside` adds the channels of what it reads beside its latents; `more`
+    is for the UNet.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
@@ -103,7 +104,7 @@ def write_small_model(
             "norm_num_groups": 4,
         }
         sizes |= SDXL if sdxl else {"cross_attention_dim": 32}
-        sizes |= {"in_channels": 9 if inpaints else 4, **more}
+        sizes |= {"in_channels": {"": 4, "hole": 9, "source": 8}[beside], **more}
         down, up = ([f"{kind}{way}Block2D" for kind in kinds] for way in ("Down", "Up"))
         unet = UNet2DConditionModel(
             **sizes, down_block_types=down, up_block_types=up[::-1]
@@ -341,13 +342,27 @@ def write_control_net(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = ControlNetModel.from_unet(
-            unet, conditioning_embedding_out_channels=channels
+            reading_latents(unet), conditioning_embedding_out_channels=channels
         )
         for name, parameter in net.named_parameters():
             if "controlnet" in name and parameter.ndim == 4:
                 parameter.data.normal_(0, deviation)
     net.save_pretrained(folder)
     return folder
+
+
+def reading_latents(unet: torch.nn.Module) -> torch.nn.Module:
+    """A UNet that reads its latents alone, as networks beside it do."""
+    channels = unet.config.out_channels
+    if unet.config.in_channels == channels:
+        return unet
+    narrow = deepcopy(unet)
+    first = torch.nn.Conv2d(channels, unet.conv_in.out_channels, 3, padding=1)
+    first.weight.data = unet.conv_in.weight.data[:, :channels].clone()
+    first.bias.data = unet.conv_in.bias.data.clone()
+    narrow.conv_in = first
+    narrow.register_to_config(in_channels=channels)
+    return narrow
 
 
 def loaded(folder: Path, **how):
@@ -364,6 +379,8 @@ def smallest_model(method: str) -> str:
     needs = METHODS[method].needs
     if "vace" in needs:
         return "vace"
+    if "source" in needs:
+        return "seeing"
     return "wan" if "flow" in needs else "small"
 
 

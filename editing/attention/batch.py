@@ -41,20 +41,20 @@ class Batch(NamedTuple):
         places = [
             i
             for i, branch in enumerate(self.branches)
-            if name in (branch, _group(branch))
+            if name in (branch, group_of(branch))
         ]
         return slice(places[0] * self.frames, (places[-1] + 1) * self.frames)
 
     def join(self, parts: Mapping[str, Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
         """Join the tensors of the groups into the rows of a call; groups not in this
         batch are left out."""
-        groups = dict.fromkeys(_group(branch) for branch in self.branches)
+        groups = dict.fromkeys(group_of(branch) for branch in self.branches)
         return torch.cat([parts[group] for group in groups])
 
     def texts(self, texts: Mapping[str, PromptEmbedding]) -> PromptEmbedding:
         """Join texts into one per branch, from those of branches or of whole groups."""
         joined = [
-            texts[name if name in texts else _group(name)] for name in self.branches
+            texts[name if name in texts else group_of(name)] for name in self.branches
         ]
         return replace(PromptEmbedding.cat(joined), branches=self.branches)
 
@@ -90,7 +90,7 @@ class Batch(NamedTuple):
 
     def has(self, name: str) -> bool:
         """Check if a branch or a group is in this batch."""
-        return any(name in (branch, _group(branch)) for branch in self.branches)
+        return any(name in (branch, group_of(branch)) for branch in self.branches)
 
 
 def guided_calls(frames: int, together: bool, scale: float) -> tuple[Batch, ...]:
@@ -113,5 +113,6 @@ def guide_calls(
     return Batch(calls[0].frames, tuple(branches)).guide((x0, eps), scale)
 
 
-def _group(branch: str) -> str:
+def group_of(branch: str) -> str:
+    """Return the group of a branch."""
     return branch.partition("/")[0]

@@ -133,6 +133,17 @@ class Sampling:
             whole = _whole(schedule, sampler, steps)
             self.steps = tuple(late_steps(whole, strength))
 
+    def noised(self, source: Latents, noise: Latents, pure: bool = False) -> Latents:
+        """Return clean latents at the level where the first step starts: as they are if
+        there is none, with `pure` the noise alone, which Euler takes as strong as at
+        that level, as diffusers does."""
+        if not self.steps:
+            return source
+        first = self.steps[0]
+        if not pure:
+            return add_noise(source, noise, first)
+        return first.noise * noise if self.sampler.startswith("euler") else noise
+
     def advance(
         self, x: Latents, x0: Latents, eps: Latents, step: Step, fresh: Latents
     ) -> Latents:
@@ -278,13 +289,3 @@ def _karras_ratios(known: np.ndarray, steps: int) -> np.ndarray:
     low = known[0] ** (1 / _RHO)
     high = known[-1] ** (1 / _RHO)
     return (high + np.linspace(0, 1, steps) * (low - high)) ** _RHO
-
-
-def noised(
-    source: Latents, noise: Latents, steps: Sequence[Step], pure: bool = False
-) -> Latents:
-    """Return clean latents at the level where the first of some steps starts: as they
-    are if there are none, with `pure` the noise alone."""
-    if not steps:
-        return source
-    return noise if pure else add_noise(source, noise, steps[0])

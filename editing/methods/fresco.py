@@ -22,7 +22,7 @@ from regrain.editing.attention.batch import Batch, guide_calls, guided_calls
 from regrain.editing.attention.feature_optimization import neighbours, optimize_features
 from regrain.editing.attention.layers import AttentionLayer, plain
 from regrain.editing.diffusion.blending import Area, blend_latents
-from regrain.editing.diffusion.samplers import Sampling, noised
+from regrain.editing.diffusion.samplers import Sampling
 from regrain.editing.diffusion.schedule import (
     Answer,
     FrameLatents,
@@ -39,9 +39,9 @@ from regrain.editing.models.unet.control_net import ControlNets
 from regrain.editing.motion.correspondence import around, smooth_background
 from regrain.editing.params.fresco import FrescoParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
+from regrain.editing.recipe.beside import beside_latents
 from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.recipe.guided import GuidedAttention
-from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation
 from regrain.editing.recipe.preview import StepEvents
@@ -77,9 +77,9 @@ def run(
     yield Stage("editing")
     model.look_at_source()
     told = StepEvents(model.source, working, params.preview_every, len(model.steps))
-    pure = backbone.inpaints and params.strength == 1
-    x = noised(model.source, model.first_noise, model.steps, pure)
-    inside = working.inside() if params.blend and not backbone.inpaints else None
+    pure = bool(backbone.beside) and params.strength == 1
+    x = model.start(pure)
+    inside = working.inside() if params.blend and backbone.beside != "hole" else None
     for step in model.steps:
         x = working.window.pin_anchors("edit", step.index, x)
         x0, eps = model.predict_guided(x, step)
@@ -179,6 +179,10 @@ class FrescoModel:
     def first_noise(self) -> FrameLatents:
         """The noise that the clip is mixed with, the same in all frames."""
         return self._noise(0, own=False)
+
+    def start(self, pure: bool) -> FrameLatents:
+        """Return the latents that the first step starts from; see `Sampling.noised`."""
+        return self._sampling.noised(self.source, self.first_noise, pure)
 
     def stepped(
         self, x: FrameLatents, x0: FrameLatents, eps: FrameLatents, step: Step

@@ -48,8 +48,8 @@ from regrain.editing.recipe.attention_recorder import (
     telling_columns,
     watched,
 )
+from regrain.editing.recipe.beside import beside_latents
 from regrain.editing.recipe.events import Stage, Steps
-from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation
 from regrain.editing.recipe.preview import StepEvents

@@ -5,13 +5,13 @@ import torch
 
 from regrain.editing.attention.batch import Batch
 from regrain.editing.diffusion.blending import blend_edits
-from regrain.editing.diffusion.samplers import Sampling, noised
+from regrain.editing.diffusion.samplers import Sampling
 from regrain.editing.diffusion.schedule import common_noise
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.params.sdedit import SDEditParams
+from regrain.editing.recipe.beside import beside_latents
 from regrain.editing.recipe.events import Stage, Steps
-from regrain.editing.recipe.inpainting import beside_latents
 from regrain.editing.recipe.preview import StepEvents
 from regrain.editing.recipe.prompts import embed_targets, guidance_of
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_clip
@@ -40,13 +40,13 @@ def run(
     beside = beside_latents(backbone, working, source)
     change = Intervention(beside=beside, guidance=told_scale)
     # An inpainting model is shown what is outside, and keeps it by itself.
-    inside = working.inside() if params.blend and not backbone.inpaints else None
+    inside = working.inside() if params.blend and backbone.beside != "hole" else None
     fresh = torch.Generator().manual_seed(request.seed)
     noise = common_noise(source, fresh)
     told = StepEvents(source, working, params.preview_every, len(sampling.steps))
     copies = (len(conds), 1, 1, 1)
-    pure = backbone.inpaints and params.strength == 1
-    x = noised(source, noise, sampling.steps, pure).repeat(copies)
+    pure = bool(backbone.beside) and params.strength == 1
+    x = sampling.noised(source, noise, pure).repeat(copies)
     for step in sampling.steps:
         rows = batch.join({"uncond": x, "cond": x})
         answer = backbone.predict(rows, step, text, change)

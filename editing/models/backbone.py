@@ -1,7 +1,7 @@
 """The protocol of a model, as recipes use it. Importing this module loads no torch."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from regrain.editing.media.lazy_frames import Numbers, Size
 from regrain.editing.storage.texts import Json, Values
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from regrain.editing.models.intervention import Intervention
 
 
+Beside = Literal["", "hole", "source"]
+"""What a network reads beside its own latents: nothing; a mask and the latents of what
+is around it, as an inpainting model; or the source's latents, as InstructPix2Pix."""
 Shapes = dict[str, Numbers]
 """Shapes of weights by name."""
 
@@ -45,7 +48,7 @@ class Backbone(Protocol):
     other_scheduler: "OtherScheduler | None"
     notes: tuple[str, ...]
     loras: tuple[str, ...]
-    inpaints: bool
+    beside: Beside
     told_guidance: bool
     offers: frozenset[str]
     prediction: "Prediction"
@@ -77,6 +80,11 @@ class Backbone(Protocol):
     def encode(self, frames: "np.ndarray") -> "Tensor":
         """Encode frames, uint8 or, of an image model, also float32 [f, h, w, 3], 0..255,
         to latents."""
+        ...
+
+    def unscaled(self, latents: "Tensor") -> "Tensor":
+        """Return latents as the autoencoder gives them, not scaled to unit
+        deviation."""
         ...
 
     def decode(self, latents: "Tensor") -> "np.ndarray":

@@ -39,8 +39,9 @@ class Intervention:
         control: Residuals of control networks.
         queries: Weights of query projections to use instead of the model's, by
             attention layer.
-        beside: Further channels of the first layer, one row per frame: of inpainting
-            models the mask and the latents of the picture.
+        beside: Further channels of the first layer, a row for each frame or for each row
+            of the call: of inpainting models the mask and the latents of the picture,
+            of models that see the source its latents.
         guidance: Scales of guidance, one per branch or one for all, of models that are
             told it.
         context: What control blocks read, a row per latent in time, the same for each

@@ -81,6 +81,13 @@ strength = partial(
     description="How much to change: 0 keeps the clip, 1 redraws it.",
     group="At hand",
 )
+sampler = partial(
+    parameter,
+    title="Sampler",
+    description="How a run goes from noise to clean. lcm, tcd, euler, euler_ancestral and "
+    "ddim_trailing are for models that draw in few steps, dpmpp_2m and dpmpp_2m_karras "
+    "for ordinary ones in 15 to 25.",
+)
 self_until = partial(
     parameter,
     title="Keep the layout until",
@@ -311,12 +318,7 @@ class DrawnParams(MethodParams):
 class SampledParams(DrawnParams):
     """Parameters of methods that draw anew by any sampler."""
 
-    sampler: Sampler = parameter(
-        "ddim",
-        "Sampler",
-        "How a run goes from noise to clean. lcm, tcd, euler, euler_ancestral and ddim_trailing are for "
-        "models that draw in few steps, dpmpp_2m and dpmpp_2m_karras for ordinary ones in 15 to 25.",
-    )
+    sampler: Sampler = sampler("ddim")
     strength: Share = strength(0.6)
 
     def check_together(self) -> None:

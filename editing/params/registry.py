@@ -23,6 +23,7 @@ from regrain.editing.params.fatezero import FateZeroParams
 from regrain.editing.params.flow_regions import FlowRegionsParams
 from regrain.editing.params.fresco import FrescoParams
 from regrain.editing.params.infedit import InfEditParams
+from regrain.editing.params.instruct_pix2pix import InstructPix2PixParams
 from regrain.editing.params.sdedit import SDEditParams
 from regrain.editing.params.tune_a_video import TuneAVideoParams
 from regrain.editing.params.vace import VaceParams
@@ -39,6 +40,7 @@ OFFERS: Mapping[str, str] = {
     "flow": "the model Wan 2.1 or 2.2",
     "vace": "the control blocks of VACE",
     "first_frame": "a place for a first frame, as Wan 2.2 5B has",
+    "source": "a view of the source, as InstructPix2Pix has",
     "features": "features that can be taken from the source",
     "control": "control networks",
 }
@@ -221,6 +223,17 @@ METHODS: dict[str, Method] = {
             stages=("editing", "decoding"),
         ),
         Method(
+            name="instruct_pix2pix",
+            title="InstructPix2Pix",
+            paper="Brooks et al. 2023, arXiv:2211.09800",
+            does="Draws anew by a model that sees the source: where each thing stands, how it moves.",
+            Params=InstructPix2PixParams,
+            changes=("kind", "look", "colour"),
+            needs=frozenset({"masks", "seed", "image_unet", "source"}),
+            stages=("editing", "decoding"),
+            several=True,
+        ),
+        Method(
             name="flow_regions",
             title="Flow with regions",
             paper="Kulikov et al. 2024, arXiv:2412.08629",
@@ -317,11 +330,13 @@ _NAMED = 3  # methods in an error
 
 
 def _instead(offers: Collection[str]) -> str:
-    """Name the methods that a model with these offers can be used with."""
+    """Name the methods that a model with these offers can be used with, first those
+    that take most of them."""
     fitting = []
     for name, record in METHODS.items():
         if not (record.needs & set(OFFERS)) - set(offers):
             fitting.append(name)
+    fitting.sort(key=lambda name: -len(METHODS[name].needs & {*offers}))
     if not fitting:
         return "Use another model or method."
     *some, last = fitting[:_NAMED]

@@ -122,7 +122,7 @@ def _size_of_wan(request: EditRequest, facts: ModelFacts) -> WorkingSize:
 def _size_of_unet(request: EditRequest, facts: ModelFacts) -> WorkingSize:
     config = UNetConfig.model_validate(facts.config(UNET))
     factor = image_factor(facts.config("vae/config.json"))
-    side = request.size
+    side = request.size or facts.side_with(request.loras)
     if facts.head and not side:
         predicts = facts.scheduler.get("prediction_type", request.prediction)
         side = facts.head.side(predicts)

@@ -193,7 +193,7 @@ def _check_model(request: EditRequest) -> None:
     """Refuse a model that the method cannot use before loading it, if its configuration
     is present, and parameters that do not fit together."""
     facts = facts_of(request.model)
-    family = facts.family
+    family = facts.family_with(request.loras)
     if family:
         check_needs(
             request.method, request.params, family.offers, request.model, family.title

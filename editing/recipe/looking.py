@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.attention.averages import PICTURE, Heat, NamedMaps
+from regrain.editing.attention.batch import group_of
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, Size, plain
 from regrain.editing.diffusion.blending import Area
 from regrain.editing.diffusion.schedule import Answer, FrameLatents, Step
@@ -158,7 +159,7 @@ class Looking(View):
         recompute: bool = False,
     ) -> Answer:
         """Predict (x0, eps); the edits look at the pictures."""
-        halves = [branch.partition("/")[0] for branch in text.branches]
+        halves = [group_of(branch) for branch in text.branches]
         looks = not _GUIDED.isdisjoint(halves)
         if looks:
             attend = self._attend(change.attend or plain, halves)

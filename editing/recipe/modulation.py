@@ -17,7 +17,7 @@ from torch import Tensor
 
 from regrain.editing.attention.averages import Heat, NamedMaps
 from regrain.editing.attention.backends import attention
-from regrain.editing.attention.batch import Batch
+from regrain.editing.attention.batch import Batch, group_of
 from regrain.editing.attention.frames import (
     Seen,
     TrackOrder,
@@ -146,7 +146,7 @@ class Modulation:
                 own = (q[rows], k[rows], v[rows])
                 if crosses and branch == "cond":
                     out.append(self._across(*own, site, xi))
-                elif crosses and branch == "uncond":
+                elif crosses and group_of(branch) == "uncond":
                     out.append(self._refuse(*own, site))
                 elif crosses:
                     out.append(attention(*own))

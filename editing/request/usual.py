@@ -25,7 +25,7 @@ from regrain.editing.request.region import Region
 
 # The first that a model can be used with is its usual one: it edits region by region,
 # in few steps, or a video model.
-_BEST = (Edit().method, "infedit", "vace", "flow_regions")
+_BEST = (Edit().method, "instruct_pix2pix", "infedit", "vace", "flow_regions")
 _HEEDED = 3  # pictures
 _WHITE = 240  # of 255, on average around a thing that is cut out
 

@@ -244,6 +244,28 @@ def no_weights(folder: Path, title: str, field: str) -> ModelError:
     )
 
 
+def with_shards(path: Path, field: str) -> list[Path]:
+    """Return a file or, if it is one of the shards of a file, all of them.
+
+    Raises:
+        ModelError: Some are missing.
+    """
+    shard = _SHARD.search(path.name)
+    if shard is None:
+        return [path]
+    start, end = path.name[: shard.start()], path.name[shard.end() :]
+    pattern = f"{start}-*-of-{shard[2]}{end}"
+    files = sorted(path.parent.glob(pattern))
+    count = int(shard[2])
+    if len(files) != count:
+        raise ModelError(
+            field,
+            f"{shorten(path.name)} is one of {count} shards, of which {len(files)} are "
+            "there. Download the others.",
+        )
+    return files
+
+
 def _check_whole(files: list[Path], folder: Path, id: str) -> None:
     """Refuse a folder with several files of weights that are not the shards of one, or
     with some of them missing."""

@@ -1,7 +1,7 @@
 """Drawn edits whose true result is known, for the training of the fast edits.
 
 The true edit of a drawn scene is drawn for free: the same motion with another look. An
-edit has pictures of source and truth, the edited area, and what an edit gives the
+edit is of one frame. It has pictures of source and truth, and what an edit gives the
 network: edited cells, the codes of the tokens of every grid, and the words.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import dataclasses
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,15 +23,14 @@ import torch
 from torch import Tensor
 
 from regrain.editing import ArrayClip, EditRequest, Region
+from regrain.editing.media.clip import resize
 from regrain.editing.media.labels import grow_labels
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.unet.stable_diffusion import StableDiffusion
-from regrain.editing.recipe.inpainting import GREY
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.window import edited_cells
 from storybook import dataset
 from storybook.rendering import cast_of, owners, render_frames, surface_ids
-from storybook.training.autoencoder import SIZE
 from storybook.training.runs import mixed
 from storybook.world import (
     ACCESSORIES,
@@ -45,21 +44,23 @@ from storybook.world import (
     replace,
 )
 
-FRAMES = 8  # of a clip
-SHARD = 32  # clips that are drawn at a time
+WHOLE = 256  # pixels of a side at which a whole frame is edited
+SHARD = 32  # edits that are drawn at a time
 AHEAD = 2  # shards that every process has to draw
+BEFORE = 12  # shards to begin with
+EVERY = 10  # batches between new shards, where the processor that trains draws
 PLAIN = 0.3  # share of scenes in natural colours and the usual style
 RARE = ("pencil", "chalk", "watercolor", "pixel art", "pencil", "chalk")
 RESTYLED = 0.12  # share of scenes in one of these, of which some are hard to learn
-CLOSE = 0.25  # share of scenes that are seen from near, as in a focus box
-CLOSER = (160, 192, 224)  # pixels of the whole frame, of which a box is shown
+NEAR = (192, 256, 256, 256, 320, 384)  # sides of whole frames, of which a box is shown
+COARSE = 0.4  # share of clips whose frames have half the pixels
 UNTOLD = 0.3  # share of edits whose description is the words of the regions alone
 
 
 @dataclass(frozen=True)
 class Change:
-    """A region of an edit: its mask, bool [frames, size, size], and its words before
-    and after."""
+    """A region of an edit: its mask, bool [side, side], and its words before and
+    after."""
 
     mask: np.ndarray
     source: str
@@ -68,37 +69,39 @@ class Change:
 
 @dataclass(frozen=True)
 class View:
-    """The part of a scene that is shown: some frames of a box of `SIZE` pixels.
+    """The part of a scene that is shown: a box of one frame.
 
     Attributes:
         size: Pixels of the whole frame's side.
         left, top: First pixel of the box.
-        frames: Numbers of the frames.
+        side: Pixels of its side.
+        frame: Number of the frame.
     """
 
     size: int
     left: int
     top: int
-    frames: tuple[int, ...]
+    side: int
+    frame: int
 
-    def of(self, maps: np.ndarray) -> np.ndarray:
-        """Return the box of maps of whole frames, [frames, height, width, ...]."""
-        rows = slice(self.top, self.top + SIZE)
-        return maps[:, rows, self.left : self.left + SIZE]
+    def of(self, whole: np.ndarray) -> np.ndarray:
+        """Return the box of a map of the whole frame, [height, width, ...]."""
+        rows = slice(self.top, self.top + self.side)
+        return whole[rows, self.left : self.left + self.side]
 
-    def pictures(self, scene: Scene) -> np.ndarray:
-        """Draw a scene: uint8 [frames, SIZE, SIZE, 3]."""
-        return self.of(render_frames(scene, self.size, self.frames))
+    def picture(self, scene: Scene) -> np.ndarray:
+        """Draw a scene: uint8 [side, side, 3]."""
+        return self.of(render_frames(scene, self.size, (self.frame,))[0])
 
     def labels(self, scene: Scene) -> np.ndarray:
         """Return the number of the actor that each pixel shows, 0 for none."""
-        return self.of(_labels(scene, self.size, self.frames))
+        return self.of(_labels(scene, self.size, self.frame))
 
 
-def _labels(scene: Scene, size: int, frames: tuple[int, ...]) -> np.ndarray:
+def _labels(scene: Scene, size: int, frame: int) -> np.ndarray:
     cast = cast_of(scene)
     actor_of, _ = owners(cast)
-    return np.stack([actor_of[surface_ids(scene, cast, size, n)] for n in frames])
+    return actor_of[surface_ids(scene, cast, size, frame)]
 
 
 @dataclass(frozen=True)
@@ -112,15 +115,16 @@ class DrawnEdit:
     request: EditRequest
 
 
-def sample_edit(seed: int) -> DrawnEdit:
-    """Draw an edit at random; the same seed gives the same."""
+def sample_edit(seed: int, side: int = WHOLE) -> DrawnEdit:
+    """Draw an edit at random, of a box of `side` pixels or of a whole frame; the same
+    seed gives the same."""
     rng = np.random.default_rng([seed, 18])
     scene = dataset.training_scene(seed)
     if rng.random() < PLAIN:
         scene = _plain(scene)
     if rng.random() < RESTYLED:
         scene = dataclasses.replace(scene, style=str(rng.choice(RARE)))
-    view = _sample_view(scene, rng)
+    view = _sample_view(scene, side, rng)
     truth, changes = _changed(scene, view.labels(scene), rng)
     return DrawnEdit(scene, truth, view, _request(scene, view, changes, rng))
 
@@ -133,22 +137,23 @@ def _plain(scene: Scene) -> Scene:
     return dataclasses.replace(scene, actors=actors, style=STYLES[0])
 
 
-def _sample_view(scene: Scene, rng: np.random.Generator) -> View:
-    """Draw what is shown: the whole frame, or a box around an actor."""
-    frames = tuple(range(scene.frames))
-    if rng.random() >= CLOSE:
-        return View(SIZE, 0, 0, frames)
-    size = int(rng.choice(CLOSER))
-    shown = _labels(scene, size, (frames[len(frames) // 2],))[0]
+def _sample_view(scene: Scene, side: int, rng: np.random.Generator) -> View:
+    """Draw what is shown: a whole frame, or a box around an actor."""
+    frame = int(rng.integers(scene.frames))
+    if side == WHOLE:
+        return View(side, 0, 0, side, frame)
+    size = int(rng.choice(NEAR))
+    shown = _labels(scene, size, frame)
     y, x = np.nonzero(shown == rng.integers(1, len(scene.actors) + 1))
-    return View(size, _edge(x, size, rng), _edge(y, size, rng), frames)
+    left, top = (_edge(places, size, side, rng) for places in (x, y))
+    return View(size, left, top, side, frame)
 
 
-def _edge(places: np.ndarray, size: int, rng: np.random.Generator) -> int:
+def _edge(places: np.ndarray, size: int, side: int, rng: np.random.Generator) -> int:
     """Draw where a box around these places begins, along one side of a frame."""
     middle = places.mean() if len(places) else size / 2
-    first = middle - SIZE / 2 + rng.uniform(-0.1, 0.1) * SIZE
-    return int(np.clip(first, 0, size - SIZE))
+    first = middle - side / 2 + rng.uniform(-0.2, 0.2) * side
+    return int(np.clip(first, 0, size - side))
 
 
 def _changed(
@@ -202,16 +207,19 @@ def _new_look(
 def _request(
     scene: Scene, view: View, changes: list[Change], rng: np.random.Generator
 ) -> EditRequest:
-    """Return the request of an edit, with masks that are exact, grown, or rough."""
-    pictures = view.pictures(scene)
-    labels = np.zeros(pictures.shape[:3], np.uint8)
-    grow = int(rng.integers(1, 9)) if rng.random() < 0.65 else 0
+    """Return the request of an edit, with masks that are exact, grown, or rough, and
+    frames that are as fine as the edit or half as fine."""
+    picture = view.picture(scene)[None]
+    if rng.random() < COARSE:
+        half = view.side // 2
+        picture = resize(resize(picture, (half, half)), (view.side, view.side))
+    labels = np.zeros(picture.shape[:3], np.uint8)
+    grow = int(rng.integers(1, 1 + view.size // 16)) if rng.random() < 0.65 else 0
     rough = rng.random() < 0.15
     regions = []
     for number, change in enumerate(changes, 1):
-        for frame, mask in enumerate(change.mask):
-            wide = _wider(mask, grow, rough)
-            labels[frame][wide & (labels[frame] == 0)] = number
+        wide = _wider(change.mask, grow, rough)
+        labels[0][wide & (labels[0] == 0)] = number
         if not (labels == number).any():
             continue  # the regions before it cover it
         region = Region(
@@ -221,7 +229,7 @@ def _request(
     caption = scene.caption
     if rng.random() < UNTOLD:
         caption = " and ".join(change.source for change in changes)
-    clip = ArrayClip(pictures, fps=Fraction(FPS))
+    clip = ArrayClip(picture, fps=Fraction(FPS))
     return EditRequest(clip, labels, tuple(regions), source_prompt=caption)
 
 
@@ -235,32 +243,31 @@ def _wider(mask: np.ndarray, grow: int, rough: bool) -> np.ndarray:
     return grow_labels(mask[None].astype(np.uint8), {1: grow})[0] > 0
 
 
-def edit_tensors(seed: int) -> dict[str, Tensor] | None:
+def edit_tensors(seed: int, side: int = WHOLE) -> dict[str, Tensor] | None:
     """Return the tensors of one edit before anything is encoded; None if nothing of it
     shows."""
-    edit = sample_edit(seed)
+    edit = sample_edit(seed, side)
     request = edit.request
     if not request.regions:
         return None
-    edited = request.edited_mask.read(0, FRAMES)
+    edited = request.edited_mask.read(0, 1)[0]
     if not edited.any():
         return None
-    source = request.clip.read(0, FRAMES)
-    drawn = edit.view.pictures(edit.truth)
+    source = request.clip.read(0, 1)[0]
+    drawn = edit.view.picture(edit.truth)
     backbone = _reader()
-    grid = backbone.grid(FRAMES, SIZE, SIZE)
+    grid = backbone.grid(1, side, side)
     layout, texts = lay_out(backbone, request, grid)
     tensors: dict[str, Tensor] = {
         "pictures": torch.from_numpy(source),
         "truth": torch.from_numpy(np.where(edited[..., None], drawn, source)),
-        "edited": torch.from_numpy(edited),
-        "inside": edited_cells(request, backbone.device)(grid.size).to(torch.int8),
+        "inside": edited_cells(request, backbone.device)(grid.size)[0].to(torch.int8),
         "words": layout.words.to(torch.int8),
         "text": texts["cond"].vectors[0].half(),
     }
     for site in backbone.sites:
         tokens = grid.at(site).tokens
-        tensors[f"codes{tokens}"] = layout.codes(site).to(torch.int8)
+        tensors[f"codes{tokens}"] = layout.codes(site)[0].to(torch.int8)
     return {name: value.detach() for name, value in tensors.items()}
 
 
@@ -272,13 +279,13 @@ def _reader() -> StableDiffusion:
     return backbone
 
 
-def draw_shard(number: int) -> dict[str, Tensor]:
+def draw_shard(number: int, side: int) -> dict[str, Tensor]:
     """Draw the edits of a shard."""
     first = dataset.FIRST_TRAINING_SEED + 50_000_000 + number * SHARD
-    return stacked(edit_tensors(seed) for seed in range(first, first + SHARD))
+    return stacked(edit_tensors(seed, side) for seed in range(first, first + SHARD))
 
 
-def stacked(rows: Iterator[dict[str, Tensor] | None]) -> dict[str, Tensor]:
+def stacked(rows: Iterable[dict[str, Tensor] | None]) -> dict[str, Tensor]:
     """Stack the tensors of edits; those of which nothing shows are left out."""
     found = [row for row in rows if row is not None]
     return {key: torch.stack([row[key] for row in found]) for key in found[0]}
@@ -286,32 +293,24 @@ def stacked(rows: Iterator[dict[str, Tensor] | None]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def encoded(edits: dict[str, Tensor], backbone: StableDiffusion) -> dict[str, Tensor]:
-    """Return what is trained on, on the model's device: the latents of source, truth
-    and what is given of the source, true pictures, and the rest as it is."""
+    """Return what is trained on, on the model's device: the latents of source and
+    truth, true pictures, and the rest as it is."""
     there = {key: value.to(backbone.device) for key, value in edits.items()}
-    pictures = there.pop("pictures")
-    edited = there.pop("edited")
-    # of a whole frame, nothing would be left to see
-    hides = ~edited.flatten(1).all(1)[:, None, None, None]
-    hidden = (edited & hides)[..., None]
-    there["source"] = _latents(pictures, backbone)
-    there["given"] = _latents(torch.where(hidden, GREY, pictures.float()), backbone)
+    there["source"] = _latents(there.pop("pictures"), backbone)
     there["wanted"] = _latents(there["truth"], backbone)
     return there
 
 
 def _latents(pictures: Tensor, backbone: StableDiffusion) -> Tensor:
-    """Encode pictures, [clips, frames, h, w, 3] of 0 to 255."""
-    parts = []
-    for part in pictures.flatten(0, 1).split(256):
-        pixels = part.movedim(-1, 1).contiguous().float() / 127.5 - 1
-        parts.append(backbone.vae.encode(pixels).latent)
-    scaled = torch.cat(parts) * backbone.vae.config.scaling_factor
-    return scaled.unflatten(0, pictures.shape[:2]).half()
+    """Encode pictures, [edits, h, w, 3] of 0 to 255."""
+    pixels = pictures.movedim(-1, 1).contiguous().float() / 127.5 - 1
+    with mixed(pictures.device):
+        latents = backbone.vae.encode(pixels).latent
+    return (latents.float() * backbone.vae.config.scaling_factor).half()
 
 
 def decoded(latents: Tensor, backbone: StableDiffusion) -> Tensor:
-    """Decode latents, [frames, c, h, w], to pixels of -1 to 1, with gradients."""
+    """Decode latents, [edits, c, h, w], to pixels of -1 to 1."""
     with mixed(latents.device):
         scaled = latents / backbone.vae.config.scaling_factor
         return backbone.vae.decode(scaled).sample.float()
@@ -328,13 +327,15 @@ class Edits:
     def __init__(
         self,
         backbone: StableDiffusion,
+        side: int,
         most: int,
         first: int = 0,
         jobs: int = 1,
     ) -> None:
-        """Hold `most` edits of the shards from `first` on, drawn by so many processes,
-        or by this one where there is one."""
+        """Hold `most` edits of `side` pixels, of the shards from `first` on, drawn by so
+        many processes, or by this one where there is one."""
         self._backbone = backbone
+        self._side = side
         self._most = most
         self._shard = first
         self._pool: ProcessPoolExecutor | None = None
@@ -345,27 +346,24 @@ class Edits:
         self._drawing: deque[Future[dict[str, Tensor]]] = deque()
         self.rows: dict[str, Tensor] = {}
         self.count = 0
+        self._batches = 0
 
-    @property
-    def draws_beside(self) -> bool:
-        """True if other processes draw, while this one trains."""
-        return self._pool is not None
-
-    def take(self) -> None:
+    def _take(self) -> None:
         """Take in the next shard: as soon as it is drawn, if there are edits to go on
         with."""
         if self._pool is None:
-            self._keep(draw_shard(self._shard))
+            self._keep(draw_shard(self._shard, self._side))
             self._shard += 1
             return
         while len(self._drawing) < self._ahead:
-            self._drawing.append(self._pool.submit(draw_shard, self._shard))
+            self._drawing.append(self._pool.submit(draw_shard, self._shard, self._side))
             self._shard += 1
         if not self.rows or self._drawing[0].done():
             self._keep(self._drawing.popleft().result())
 
     def _keep(self, edits: dict[str, Tensor]) -> None:
         new = encoded(edits, self._backbone)
+        del new["truth"]
         count = len(new["words"])
         if not self.rows:
             for key, value in new.items():
@@ -376,7 +374,11 @@ class Edits:
         self.count += count
 
     def choose(self, count: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Choose some of the edits at random."""
+        """Choose some of the edits at random; takes in new ones in between."""
+        due = BEFORE if not self.rows else int(self._batches % EVERY == 0)
+        for _ in range(due if self._pool is None else 1):
+            self._take()
+        self._batches += 1
         held = min(self.count, self._most)
         chosen = torch.randint(held, (count,), generator=rng)
         chosen = chosen.to(self._backbone.device)

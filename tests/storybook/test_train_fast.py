@@ -1,5 +1,5 @@
-"""The fast edits of the built-in model: what they are trained on, and that what is
-trained is what runs."""
+"""The fast edits of the built-in model: that what is trained is what runs, as it is
+shipped."""
 
 import copy
 from contextlib import nullcontext
@@ -8,101 +8,132 @@ import pytest
 import torch
 from made_models import randn
 
-from regrain.editing.methods.infedit import Branches, steps_taken
+from regrain.editing.diffusion.samplers import Sampling
+from regrain.editing.diffusion.schedule import guide
+from regrain.editing.methods.instruct_pix2pix import SeeingModel
 from regrain.editing.models.loading.load import load_backbone
-from regrain.editing.params.infedit import InfEditParams
+from regrain.editing.models.unet.control_net import ControlNets
+from regrain.editing.params.registry import check_params
 from regrain.editing.recipe.window import working_clip
 from storybook.training import fast
-from storybook.training.critics import meanings
 from storybook.training.edits import (
-    FRAMES,
+    WHOLE,
     edit_tensors,
     encoded,
     sample_edit,
     stacked,
 )
-from storybook.training.fast import (
-    LowRank,
-    Network,
-    ship,
-    widen,
-)
+from storybook.training.fast import Network, go_on, loss_of, ship, widen
 
 pytestmark = pytest.mark.full
 
-AS_TRAINED = InfEditParams(
-    steps=8,
-    guidance_scale=1.0,
-    hold=0.0,
-    self_until=0.0,
-    modulate_until=1.0,
-    self_strength=0.0,
-    cross_strength=1.0,
-    schedule_power=0.0,
-    size_term=False,
-)
-"""The settings whose calls of the network are those of the training."""
+SHIPPED = load_backbone("storybook", ["storybook/fast"]).defaults["instruct_pix2pix"]
 
 
-def changed(unet) -> LowRank:
-    """Widen a network, and return a LoRA that changes every layer, as a file holds it."""
-    torch.manual_seed(0)
+@pytest.fixture
+def plain():
+    return load_backbone("storybook", dtype=torch.float32)
+
+
+def changed(plain) -> torch.nn.Module:
+    """The network with other weights everywhere."""
+    unet = copy.deepcopy(plain.unet)
     widen(unet)
-    changes = LowRank(unet, 2, None)
-    for factor in (*changes.down.values(), *changes.up.values()):
-        factor.data.normal_(std=0.1)
-        factor.data = factor.data.half().float()
-    return changes
+    for number, weight in enumerate(unet.parameters()):
+        weight.data += 0.05 * randn(*weight.shape, seed=number) * weight.std()
+    return unet
 
 
-def rows_of(backbone, *seeds):
-    """Return what is trained on, of some edits."""
-    return encoded(stacked(edit_tensors(seed) for seed in seeds), backbone)
+def rows_of(plain, *seeds, side=WHOLE):
+    """What is trained on, of some edits."""
+    found = encoded(stacked(edit_tensors(seed, side) for seed in seeds), plain)
+    return {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in found.items()
+    }
 
 
 def edit_of_part_of_the_frame(seed: int) -> int:
-    """Return the first seed from `seed` on whose edit leaves something outside."""
+    """The first seed from `seed` on whose edit leaves something outside."""
     while True:
         request = sample_edit(seed).request
-        cells = request.edited_mask.read(0, FRAMES)
-        if cells.any() and not cells.all():
+        cells = request.edited_mask.read(0, 1)
+        if request.regions and cells.any() and not cells.all():
             return seed
         seed += 1
 
 
 @torch.no_grad()
-def test_what_is_trained_is_what_runs(tmp_path, monkeypatch):
-    """The calls of an edit with the shipped LoRA are those that were trained."""
+def test_what_is_trained_is_what_runs(plain, tmp_path, monkeypatch):
+    """The guided answer of an edit with the shipped files is that of the training."""
     monkeypatch.setattr(fast, "mixed", nullcontext)
     seed = edit_of_part_of_the_frame(3)
     request = sample_edit(seed).request
-    plain = load_backbone("storybook", dtype=torch.float32)
-    unet = copy.deepcopy(plain.unet)
-    changes = changed(unet)
-    ship(changes, unet, tmp_path / "fast")
-    abar = torch.from_numpy(plain.schedule.alphas_cumprod).float()
+    unet = changed(plain)
+    ship(unet, plain.unet, tmp_path / "fast")
     rows = rows_of(plain, seed)
 
     backbone = load_backbone("storybook", [str(tmp_path / "fast")], dtype=torch.float32)
+    assert backbone.size == WHOLE
     working = working_clip(backbone, request)
     source = backbone.encode(working.frames)
-    branches = Branches(backbone, request, AS_TRAINED, working, source)
-    step = steps_taken(backbone.schedule, AS_TRAINED)[2]
+    params = check_params("instruct_pix2pix", SHIPPED)
+    control = ControlNets(params.control, working.frames, backbone)
+    model = SeeingModel(backbone, request, params, working, source, control)
+    step = Sampling(backbone.schedule, params.sampler, params.steps).steps[2]
     x = randn(*source.shape, seed=1)
-    ran = branches.predict({"source": x, "cond": x, "layout": x}, step)["cond"]
+    ran, _ = model.predict(x, step)
 
     level = torch.tensor([step.t])
-    trained = Network(unet, changes, abar).x0(rows, x[None], level)[0]
-    before = Network(unet, LowRank(unet, 2, None), abar).x0(rows, x[None], level)[0]
-    assert (ran - trained).abs().mean() < 0.01 * (before - trained).abs().mean()
+
+    def trained(network: Network) -> torch.Tensor:
+        free = network.x0(network.wordless(rows), x, level)
+        return guide(free, network.x0(rows, x, level), params.guidance_scale)
+
+    before = copy.deepcopy(plain.unet)
+    widen(before)
+    found = trained(Network(unet, plain))
+    far = (ran - found).abs().mean()
+    assert far < 0.01 * (trained(Network(before, plain)) - found).abs().mean()
 
 
-def test_cells_mean_the_words_of_their_region():
-    rows = rows_of(load_backbone("storybook"), edit_of_part_of_the_frame(0))
-    meaning = meanings(rows)[0]
-    codes = rows["codes256"][0].view(FRAMES, 1, 16, 16).expand_as(meaning)
-    assert not meaning[codes == 0].any()
-    words = rows["text"][0, rows["words"][0] == 1].float().mean(0)
-    found = meaning.movedim(1, -1)[(codes == 1)[:, 0]]
-    assert len(found)
-    assert torch.allclose(found, words.expand_as(found), atol=1e-6)
+def test_a_training_goes_on_from_what_was_shipped(plain, tmp_path):
+    unet = changed(plain)
+    ship(unet, plain.unet, tmp_path)
+    again = copy.deepcopy(plain.unet)
+    widen(again)
+    go_on(again, tmp_path)
+    for name, weight in unet.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], weight, atol=1e-3, rtol=0)
+    assert all(file.stat().st_size < 10_000_000 for file in tmp_path.iterdir())
+
+
+def test_the_loss_weighs_what_is_edited(plain, monkeypatch, no_grad):
+    """A network that draws the truth has none; what is wrong outside counts little."""
+    rows = rows_of(plain, edit_of_part_of_the_frame(3), side=128)
+    network = Network(plain.unet, plain)
+
+    def loss(wrong: torch.Tensor | float) -> float:
+        found = rows["wanted"] + wrong
+        monkeypatch.setattr(network, "x0", lambda *_: found)
+        rng = torch.Generator().manual_seed(2)
+        return float(loss_of(network, rows, rng))
+
+    assert loss(0.0) == 0
+    inside = rows["inside"].float()
+    share = inside.mean()
+    outside = loss(1 - inside) / (1 - share)
+    assert float(outside / (loss(inside) / share)) == pytest.approx(0.05 / 1.05)
+
+
+def test_without_words_nothing_is_bound(plain):
+    rows = rows_of(plain, *range(4), side=128)
+    network = Network(plain.unet, plain)
+    which = torch.tensor([True, False, True, False])
+    free = network.wordless(rows, which)
+    empty = plain.embed([""]).vectors[0]
+    assert torch.allclose(free["text"][0].float(), empty, atol=1e-3)
+    assert (free["words"][0] == -1).all()
+    assert (free["codes256"][2] == -2).all()
+    for name, value in rows.items():
+        assert free[name][1::2].equal(value[1::2])

@@ -49,8 +49,8 @@ SMALL = {
         {"SHARD": 2, "SHARDS": 1, "PROBES": (0, 300)},
     ),
     "fast": (
-        "--report 1 --rank 2 --rows 2 --held 2",
-        {"HELD_OUT": FEW[:1], "STILL": 1.0, "WALK": (999, 499)},
+        "--report 1 --rows 4 --held 8",
+        {"HELD_OUT": FEW[:2], "WHOLES": 0.5, "STEPS": 2},
     ),
     "reader": ("--batch 8 --report 1", {"SHARD": 2, "SHARDS": 1}),
     "sam": (
@@ -58,7 +58,7 @@ SMALL = {
         {"held_out": lambda sam, _: held_out(sam, 1, 64)},
     ),
 }
-SAMPLES = {"autoencoder": 4, "motion": 8, "reader": 8}  # of a step; else 2
+SAMPLES = {"autoencoder": 4, "fast": 4, "motion": 8, "reader": 8}  # of a step; else 2
 
 
 @pytest.fixture
@@ -69,6 +69,7 @@ def train(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "SHARD", 2)
     monkeypatch.setattr(pool, "SHARD", 2)
     monkeypatch.setattr(edits, "SHARD", 1)
+    monkeypatch.setattr(edits, "BEFORE", 1)
     few = train_autoencoder.held_out_pictures
     monkeypatch.setattr(
         train_autoencoder, "held_out_pictures", lambda seeds: few([*seeds][:2])

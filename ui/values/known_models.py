@@ -55,6 +55,14 @@ KNOWN = (
         size=4_270_000_000,
     ),
     Known(
+        id="timbrooks/instruct-pix2pix",
+        title="InstructPix2Pix",
+        good="Sees the clip while it draws, and is told what to do: turn the cat into a fox.",
+        family="Stable Diffusion",
+        licence="mit",
+        size=4_270_000_000,
+    ),
+    Known(
         id="stabilityai/stable-diffusion-xl-base-1.0",
         title="SDXL",
         good="Draws finer detail, for twice the memory of Stable Diffusion 1.5.",

@@ -39,7 +39,7 @@ from regrain.editing.params.written import read_control, split_weight
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import is_name
-from regrain.editing.request.usual import lacking
+from regrain.editing.request.usual import lacking, usual_way
 from regrain.editing.storage.folders import trouble
 from regrain.editing.storage.local_models import local_entries, models_folder
 from regrain.editing.verdict.crop_reader import reader_of
@@ -250,13 +250,12 @@ class Catalogue:
     def lacks(self, model: str) -> dict[str, str]:
         """Say of each method that a model cannot be used with why not; empty where its
         family is not known."""
-        family = self._facts(model).family
-        if family is None:
-            return {}
+        facts = self._facts(model)
         reasons = {}
         for name, method in METHODS.items():
-            absent = lacking(name, family)
-            if absent:
+            # of what is added where the method is chosen, too
+            family = facts.family_with(usual_way(model, name).loras)
+            if family and (absent := lacking(name, family)):
                 needed = " and ".join(OFFERS[offer] for offer in sorted(absent))
                 reasons[name] = f"“{method.title}” needs {needed}."
         return reasons

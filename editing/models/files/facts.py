@@ -32,6 +32,7 @@ from regrain.editing.models.files.lora_file import lora_facts
 from regrain.editing.models.files.offers import (
     Family,
     family_of_configs,
+    reading,
 )
 from regrain.editing.models.files.schedulers import (
     GUIDED_LCM,
@@ -214,6 +215,27 @@ class ModelFacts:
             title = f"{family.title}, {few.title}"
             return Family(title, family.offers - {"inversion"})
         return family
+
+    def family_with(self, loras: Sequence[str]) -> Family | None:
+        """Return its kind with LoRA files, which may make its network read more than
+        its latents; None as of `family`.
+
+        Raises:
+            ModelError: A LoRA cannot be found, or is damaged.
+        """
+        family = self.family
+        latents = self.glance(UNET).get("out_channels", 4)
+        for channels in (lora_facts(text).channels for text in loras):
+            is_wider = channels not in (0, latents) and not self.is_video
+            if is_wider and family and family.offers:
+                family = reading(family.title, channels, latents)
+        return family
+
+    def side_with(self, loras: Sequence[str]) -> int | None:
+        """Return the short side in pixels at which it works by one of some LoRA files;
+        None if none says so."""
+        sides = (lora_facts(text).side for text in loras)
+        return next(filter(None, sides), None)
 
     @cached_property
     def index(self) -> Json:

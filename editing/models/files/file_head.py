@@ -12,7 +12,7 @@ from typing import NamedTuple
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.config_keys import PREDICTIONS, unsupported
 from regrain.editing.models.files.configs import check_config
-from regrain.editing.models.files.offers import STABLE_DIFFUSION, Family, check_family
+from regrain.editing.models.files.offers import Family, check_family, reading
 from regrain.editing.models.files.wan_file import beginning
 from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.removed import instead
@@ -47,6 +47,8 @@ _OTHER_MARKS = {
 }
 _V_SIDE = 768
 _SIDES = (64, 4096)  # the least and the largest, in pixels
+_LATENTS = 4  # channels
+_FIRST_LAYER = f"{UNET}input_blocks.0.0.weight"
 _OPENCLIP_TABLE = "cond_stage_model.model.token_embedding.weight"
 
 
@@ -57,11 +59,13 @@ class FileHead(NamedTuple):
         path: The file.
         names: Of its tensors.
         metadata: Its texts by key.
+        channels: Channels that its first layer reads; those of latents if it has none.
     """
 
     path: Path
     names: frozenset[str]
     metadata: Mapping[str, str]
+    channels: int = _LATENTS
 
     @property
     def version(self) -> str:
@@ -76,7 +80,7 @@ class FileHead(NamedTuple):
         if self.other_kind:
             return Family(self.other_kind)
         title = "SDXL" if self.version == "sdxl" else "Stable Diffusion"
-        return Family(title, STABLE_DIFFUSION)
+        return reading(title, self.channels, _LATENTS)
 
     @property
     def other_kind(self) -> str | None:
@@ -105,7 +109,7 @@ class FileHead(NamedTuple):
             )
         check_family(self.family, self.path.name)
         needed = {
-            "UNet": f"{UNET}input_blocks.0.0.weight",
+            "UNet": _FIRST_LAYER,
             "autoencoder": f"{VAE}encoder.conv_in.weight",
         }
         for part in TEXT[version]:
@@ -131,18 +135,9 @@ class FileHead(NamedTuple):
         """Return the short side of the pictures on which it says that it was trained,
         in pixels, or 2.x that predicts v; None of others. A ModelError if it is no such
         side."""
-        stated = self.metadata.get("modelspec.resolution", "")
-        if not stated:
-            is_wide = self.version == "sd2" and prediction == "v_prediction"
-            return _V_SIDE if is_wide else None
-        text = stated.replace(" ", "").lower()
-        found = re.fullmatch(r"(\d{2,4})(?:x(\d{2,4}))?", text)
-        side = min(int(found[1]), int(found[2] or found[1])) if found else 0
-        if not _SIDES[0] <= side <= _SIDES[1]:
-            raise unsupported(
-                shorten(self.path.name), "resolution", stated, "Use another"
-            )
-        return side
+        stated = stated_side(self.metadata, self.path.name)
+        is_wide = self.version == "sd2" and prediction == "v_prediction"
+        return stated or (_V_SIDE if is_wide else None)
 
     @property
     def skipped_layers(self) -> int:
@@ -196,7 +191,12 @@ def read_head(path: Path) -> FileHead:
     """Check that a .safetensors file is whole, and read its head; a ModelError if it is
     damaged."""
     with opened(path, "model", path.name) as file:
-        return FileHead(path, frozenset(file.keys()), file.metadata() or {})
+        names = frozenset(file.keys())
+        shape = ()
+        if _FIRST_LAYER in names:
+            shape = file.get_slice(_FIRST_LAYER).get_shape()
+        channels = shape[1] if len(shape) > 1 else _LATENTS
+        return FileHead(path, names, file.metadata() or {}, channels)
 
 
 def stock_config(version: str, part: str, name: str = "config.json") -> Json:
@@ -210,6 +210,20 @@ def token_table(version: str, part: str) -> str:
     if prefix.endswith(CLIP_TEXT):
         prefix += "embeddings."
     return f"{prefix}token_embedding.weight"
+
+
+def stated_side(metadata: Mapping[str, str], name: str) -> int | None:
+    """Return the short side of the pictures on which a file says that it was trained, in
+    pixels; None if it does not. A ModelError names the file if it is no such side."""
+    stated = metadata.get("modelspec.resolution", "")
+    if not stated:
+        return None
+    text = stated.replace(" ", "").lower()
+    found = re.fullmatch(r"(\d{2,4})(?:x(\d{2,4}))?", text)
+    side = min(int(found[1]), int(found[2] or found[1])) if found else 0
+    if not _SIDES[0] <= side <= _SIDES[1]:
+        raise unsupported(shorten(name), "resolution", stated, "Use another")
+    return side
 
 
 def stated_prediction(metadata: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.backbone import Beside
 from regrain.editing.models.files.config_keys import CLASSES
 from regrain.editing.models.files.schedulers import NEAREST
 from regrain.editing.params.registry import SUPPORTED
@@ -23,11 +24,14 @@ FIRST = frozenset({"first_frame"})
 """Offers of one whose tokens have a timestep each, beside these."""
 
 _NO_INVERSION = STABLE_DIFFUSION - {"inversion"}
-# Models by the number of input channels, if latents have four.
-_CHANNELS = {
-    5: "a model that reads depth",
-    8: "a model that reads a picture and instructions (InstructPix2Pix)",
+# Offers of models, and how their kind is called, by what they read beside their latents.
+_BESIDE = {
+    "": (STABLE_DIFFUSION, ""),
+    "hole": (_NO_INVERSION, " for inpainting"),
+    "source": (_NO_INVERSION | {"source"}, " that sees the source (InstructPix2Pix)"),
 }
+# Models by the number of input channels, if latents have four.
+_CHANNELS = {5: "a model that reads depth"}
 _UNET = "UNet2DConditionModel"
 # Inputs that a UNet may need and gets from nobody here, by the key that asks for them.
 _CONDITIONS = {
@@ -99,19 +103,35 @@ def _stable_diffusion(index: Mapping, unet: Mapping, scheduler: Mapping) -> Fami
         for given in (unet.get("in_channels", 4), unet.get("out_channels", 4))
     )
     added = unet.get("addition_embed_type")
-    inpaints = channels == 2 * latents + 1
-    if channels != latents and not inpaints:
-        return Family(
-            _CHANNELS.get(channels, f"a model with {channels} input channels")
-        )
+    if index.get("is_cosxl_edit"):
+        return Family("CosXL Edit")
     if added not in (None, "text_time"):
         return Family(f"a model with embeddings of {shorten(added)}")
     if added and index.get("text_encoder", [""])[0] is None:
         return Family("the refiner of SDXL")
-    title = "SDXL" if added else "Stable Diffusion"
-    if inpaints:
-        return Family(f"{title} for inpainting", _NO_INVERSION)
-    return Family(title, STABLE_DIFFUSION)
+    return reading("SDXL" if added else "Stable Diffusion", channels, latents)
+
+
+def kind_beside(channels: int, latents: int) -> Beside | None:
+    """Return what a network with so many input channels reads beside its latents; None
+    if that is not known."""
+    kinds: dict[int, Beside] = {
+        latents: "",
+        2 * latents + 1: "hole",
+        2 * latents: "source",
+    }
+    return kinds.get(channels)
+
+
+def reading(title: str, channels: int, latents: int) -> Family:
+    """Return the kind of a model of Stable Diffusion whose first layer reads so many
+    channels; `title` is that of its version."""
+    beside = kind_beside(channels, latents)
+    if beside is None:
+        other = f"a model with {channels} input channels"
+        return Family(_CHANNELS.get(channels, other))
+    offers, reads = _BESIDE[beside]
+    return Family(f"{title}{reads}", offers)
 
 
 def _wan(index: Mapping, transformer: Mapping) -> Family:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.files.configs import image_factor
 from regrain.editing.models.files.download import download
 from regrain.editing.models.files.facts import TRANSFORMER, facts_at
 from regrain.editing.models.files.location import ModelLocation
@@ -77,6 +78,9 @@ def load(
         parts = read_folder(facts, dtype, prediction)
     _check_architecture(parts, id)
     add_loras(loras, parts.modules)
+    if side := facts.side_with(loras):
+        factor = image_factor(parts.modules["vae"].config)
+        parts.modules["unet"].register_to_config(sample_size=side // factor)
     weights = bytes_of(parts.modules)
     turns = takes_turns(device, weights, free_memory(device))
     predicts = parts.scheduler.get("prediction_type", "epsilon")

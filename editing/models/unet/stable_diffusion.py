@@ -18,8 +18,9 @@ from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
+from regrain.editing.models.backbone import Beside
 from regrain.editing.models.files.configs import image_factor, short_side
-from regrain.editing.models.files.offers import STABLE_DIFFUSION
+from regrain.editing.models.files.offers import STABLE_DIFFUSION, kind_beside
 from regrain.editing.models.files.schedulers import OtherScheduler
 from regrain.editing.models.files.words import Tokens, Words, tokenise
 from regrain.editing.models.finite import is_finite
@@ -57,7 +58,7 @@ class StableDiffusion(TurnTaking):
         multiple: Both sides of a working size are multiples of this, in pixels, as the
             UNet's levels need.
         token_limit: Most tokens in a prompt, start and end included.
-        inpaints: Whether calls need a mask and latents beside those that are denoised.
+        beside: What calls need beside the latents that are denoised.
         told_guidance: Whether the network is told the scale of guidance, and needs no
             second row for it.
         defaults: Recommended parameters by method name.
@@ -92,11 +93,13 @@ class StableDiffusion(TurnTaking):
         self._settle(self.prediction)
         self.sites: tuple[AttentionLayer, ...] = install(self.unet)
         unet = self.unet.config
-        self.inpaints: bool = unet.in_channels != unet.out_channels
+        self.beside: Beside = kind_beside(unet.in_channels, unet.out_channels) or ""
         self.told_guidance: bool = bool(unet.time_cond_proj_dim)
         self.offers: frozenset[str] = STABLE_DIFFUSION
-        if self.few_step or self.inpaints:
+        if self.few_step or self.beside:
             self.offers -= {"inversion"}
+        if self.beside == "source":
+            self.offers |= {"source"}
         self.factor = image_factor(self.vae.config)
         self.coarsest: int = 2 ** (len(unet.block_out_channels) - 1)
         self.multiple: int = self.factor * self.coarsest
@@ -191,13 +194,20 @@ class StableDiffusion(TurnTaking):
         middle, scale = self._scale()
         return (torch.cat(latents).contiguous() - middle) * scale
 
+    def unscaled(
+        self, latents: Float[Tensor, "frames c gh gw"]
+    ) -> Float[Tensor, "frames c gh gw"]:
+        """Return latents as the autoencoder gives them, not scaled to unit
+        deviation."""
+        middle, scale = self._scale()
+        return latents / scale + middle
+
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "frames c gh gw"]) -> RgbFrames:
         """Decode latents to RGB frames."""
         height, width = self._pixels(latents)
         at_once = frames_at_once(height, width, self._free(self.vae))  # 0: not even one
-        middle, scale = self._scale()
-        scaled = latents.to(self.device).float() / scale + middle
+        scaled = self.unscaled(latents.to(self.device).float())
         frames = []
         for part in scaled.split(max(1, at_once)):
             with (

@@ -18,6 +18,7 @@ from regrain.editing.attention.layers import Grid
 from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
+from regrain.editing.models.backbone import Beside
 from regrain.editing.models.files.configs import wan_factor, wan_side
 from regrain.editing.models.files.words import Words
 from regrain.editing.models.finite import is_finite
@@ -54,7 +55,7 @@ class Wan(TurnTaking):
 
     few_step: ClassVar[str] = ""
     other_scheduler: ClassVar[None] = None  # all of its methods step as they say
-    inpaints: ClassVar[bool] = False
+    beside: ClassVar[Beside] = ""
     told_guidance: ClassVar[bool] = False
     prediction: ClassVar[Prediction] = "flow"
     token_limit: ClassVar[int] = TOKEN_LIMIT
@@ -113,11 +114,18 @@ class Wan(TurnTaking):
         # another memory layout.
         return ((mean - middle) / spread)[0].transpose(0, 1).contiguous()
 
+    def unscaled(
+        self, latents: Float[Tensor, "time c gh gw"]
+    ) -> Float[Tensor, "time c gh gw"]:
+        """Return latents as the autoencoder gives them, not scaled to unit
+        deviation."""
+        middle, spread = (x[0].transpose(0, 1) for x in self._scale())
+        return latents * spread + middle
+
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "time c gh gw"]) -> RgbFrames:
         """Decode latents to RGB frames, those of the padding among them."""
-        middle, spread = self._scale()
-        x = latents.float().to(self.device).transpose(0, 1)[None] * spread + middle
+        x = self.unscaled(latents.float().to(self.device)).transpose(0, 1)[None]
         with self._decoder(self._frames(len(latents)), self._pixels(latents)):
             pixels = self.vae.decode(x).sample[0]
         colors = ((pixels + 1) * 127.5).round().clamp(0, 255).byte()

@@ -23,11 +23,12 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_json
 from regrain.editing.models.files.location import LoraSpec, about, parse_lora
 from regrain.editing.models.files.lora_file import PEFT_CONFIG, PEFT_FILE, find_lora
+from regrain.editing.models.files.offers import kind_beside
 from regrain.editing.models.files.wan_file import layer_in_diffusers
 from regrain.editing.models.weights.eight_bits import EightBitLinear
 from regrain.editing.removed import instead
 from regrain.editing.storage.by_name import Modules, Tensors
-from regrain.editing.storage.safetensors_files import opened
+from regrain.editing.storage.safetensors_files import opened, with_shards
 from regrain.editing.storage.texts import Values
 
 # Before and after the name of a layer; what its tensors are called by peft, or what is
@@ -191,17 +192,17 @@ def _config(layers: dict[str, Tensors], facts: Values, spec: LoraSpec) -> Any:
 
 def _widen(unet: Any, change: Tensors, spec: LoraSpec) -> None:
     """Give a UNet's first layer the further channels that a LoRA has: those of an
-    inpainting model, a mask and latents."""
+    inpainting model, or of one that sees the source."""
     old = unet.conv_in
-    channels = old.in_channels
-    wanted = 2 * channels + 1
-    down = change.get("lora_A.weight")
-    if down is None or down.ndim != 4 or down.shape[1] != wanted:
+    latents = old.in_channels
+    first = change.get("lora_A.weight", change.get("weight"))
+    wanted = first.shape[1] if first is not None and first.ndim == 4 else latents
+    if wanted == latents or not kind_beside(wanted, latents):
         return
     if spec.weight != 1:
         raise _refused(
             spec.model,
-            "turns the model into one for inpainting, at weight 1 alone."
+            "makes the model read more than its latents, at weight 1 alone."
             " Set its weight to 1.",
         )
     wide: Any = nn.Conv2d(
@@ -209,7 +210,7 @@ def _widen(unet: Any, change: Tensors, spec: LoraSpec) -> None:
     )
     wide = wide.to(old.weight)
     wide.weight.zero_()
-    wide.weight[:, :channels] = old.weight
+    wide.weight[:, :latents] = old.weight
     wide.bias.copy_(old.bias)
     unet.conv_in = wide
     unet.register_to_config(in_channels=wanted)
@@ -283,11 +284,13 @@ def _refused(id: str, said: str) -> ModelError:
 
 def _read(id: str) -> tuple[Tensors, Values]:
     """Read a LoRA, and peft's configuration of it."""
-    path = find_lora(id)
-    with opened(path, "loras", id, "pt") as file:
-        # before anything is read, as a large file may be no LoRA
-        names, facts = _checked(file, path, id)
-        tensors = {key: file.get_tensor(key) for key in names}
+    tensors: Tensors = {}
+    facts: Values = {}
+    for path in with_shards(find_lora(id), "loras"):
+        with opened(path, "loras", id, "pt") as file:
+            # before anything is read, as a large file may be no LoRA
+            names, facts = _checked(file, path, id)
+            tensors |= {key: file.get_tensor(key) for key in names}
     if not tensors:
         raise _refused(id, "is empty. Download it again.")
     for key, tensor in tensors.items():

@@ -6,20 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerAncestralDiscreteScheduler,
-    EulerDiscreteScheduler,
-    LCMScheduler,
-    StableDiffusionImg2ImgPipeline,
-    TCDScheduler,
-)
-from diffusers.schedulers import (
-    scheduling_euler_ancestral_discrete,
-    scheduling_lcm,
-    scheduling_tcd,
-)
+from diffusers import StableDiffusionImg2ImgPipeline
 from made_models import (
     SCHEDULER,
     load_double,
@@ -28,37 +15,23 @@ from made_models import (
     write_sdxl,
     write_small_model,
 )
-from pipelines import PROMPT, in_double, pipeline_of, sampled_by
+from pipelines import (
+    PROMPT,
+    THEIRS,
+    draws_from,
+    in_double,
+    initial,
+    pipeline_of,
+    sampled_by,
+    scheduler_of,
+)
 
 from regrain.editing.diffusion.samplers import Sampling, consistency_levels
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import RequestError
 from regrain.editing.params.base import FEW_STEP
 
-TRAILING = {"timestep_spacing": "trailing"}
-LEADING = {"timestep_spacing": "leading"}
-# Of each sampler, diffusers' scheduler, its options, and steps.
-THEIRS = {
-    "lcm": (LCMScheduler, {}, 4),
-    "tcd": (TCDScheduler, {}, 5),
-    "euler": (EulerDiscreteScheduler, TRAILING, 4),
-    "euler_ancestral": (EulerAncestralDiscreteScheduler, TRAILING, 4),
-    "ddim_trailing": (DDIMScheduler, TRAILING, 8),
-    "ddim": (DDIMScheduler, {}, 10),
-    "dpmpp_2m": (DPMSolverMultistepScheduler, LEADING, 8),
-    "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}, 8),
-}
 pytestmark = pytest.mark.usefixtures("no_grad")
-
-
-def scheduler_of(sampler, **more):
-    kind, options, steps = THEIRS[sampler]
-    found = kind.from_config(SCHEDULER | options | more)
-    precise = Schedule.from_config(SCHEDULER).alphas_cumprod
-    found.alphas_cumprod = torch.from_numpy(precise)
-    if hasattr(found, "final_alpha_cumprod"):
-        found.final_alpha_cumprod = found.alphas_cumprod[0]
-    return found, steps
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +59,7 @@ def noise(monkeypatch):
             yield torch.randn(1, 4, 8, 16, generator=fresh, dtype=torch.float64)
 
     theirs = draws()
-    for module in (
-        scheduling_lcm,
-        scheduling_tcd,
-        scheduling_euler_ancestral_discrete,
-    ):
-        monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: next(theirs))
+    draws_from(monkeypatch, theirs)
     return draws()
 
 
@@ -116,15 +84,6 @@ def test_a_sampled_picture_is_the_pipelines(pair, noise, kind, sampler):
         x = sampling.advance(x, x0, eps, step, fresh)
     far = (x - theirs).abs().max() / theirs.abs().max()
     assert float(far) < 1e-6
-
-
-def initial(scheduler, step):
-    """What our latents are of the noise at the start: diffusers' Euler multiplies by
-    the whole deviation, and divides before each call."""
-    if isinstance(scheduler, EulerDiscreteScheduler | EulerAncestralDiscreteScheduler):
-        scheduler.set_timesteps(len(scheduler.timesteps))
-        return float(scheduler.init_noise_sigma) * step.signal
-    return 1.0
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 8, 15, 50])

@@ -19,7 +19,7 @@ from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.diffusion.schedule import common_noise
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.params.registry import METHODS, check_params
-from regrain.editing.recipe.inpainting import beside_latents
+from regrain.editing.recipe.beside import beside_latents
 from regrain.editing.recipe.window import working_clip
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -30,14 +30,14 @@ STEPS = 5
 
 @pytest.fixture(scope="module")
 def folder_of(tmp_path_factory):
-    """Folders of models by family and by whether they inpaint."""
+    """Folders of models by family and by what they read beside."""
     made = {}
 
-    def folder(sdxl, inpaints):
-        if (sdxl, inpaints) not in made:
+    def folder(sdxl, beside):
+        if (sdxl, beside) not in made:
             place = tmp_path_factory.mktemp("models") / "model"
-            made[sdxl, inpaints] = write_small_model(place, sdxl, inpaints)
-        return made[sdxl, inpaints]
+            made[sdxl, beside] = write_small_model(place, sdxl, beside)
+        return made[sdxl, beside]
 
     return folder
 
@@ -87,16 +87,16 @@ def asked():
     )
 
 
-BOTH = [(False, True), (True, True), (False, False), (True, False)]
+BOTH = [(False, "hole"), (True, "hole"), (False, ""), (True, "")]
 
 
-@pytest.mark.full(but="(False, True)")
+@pytest.mark.full(but="(False, 'hole')")
 @pytest.mark.parametrize("pair", BOTH, indirect=True, ids=str)
 def test_a_picture_is_the_pipelines(pair, monkeypatch, no_grad):
     """With 9 channels from pure noise; with 4 part of the way, and the picture outside
     at every step."""
     model, pipe = pair
-    strength = 1.0 if model.inpaints else 0.8
+    strength = 1.0 if model.beside else 0.8
     given = {"steps": STEPS, "guidance_scale": 2.0, "strength": strength}
     request = asked()
     params = check_params("sdedit", given)
@@ -125,7 +125,7 @@ def test_a_picture_is_the_pipelines(pair, monkeypatch, no_grad):
 
 
 def test_the_mask_covers_every_touched_cell_and_hides_what_it_should(folder_of):
-    model = load_backbone(str(folder_of(False, True)))
+    model = load_backbone(str(folder_of(False, "hole")))
     labels = mask()
     labels[:, 12, 9] = 1  # one pixel of a cell
     request = replace(asked(), labels=labels)
@@ -139,7 +139,7 @@ def test_the_mask_covers_every_touched_cell_and_hides_what_it_should(folder_of):
 
 
 def test_without_regions_everything_is_drawn_anew(folder_of):
-    model = load_backbone(str(folder_of(False, True)))
+    model = load_backbone(str(folder_of(False, "hole")))
     request = replace(asked(), labels=None, regions=())
     working = working_clip(model, request)
     beside = beside_latents(model, working, model.encode(working.frames))
@@ -148,7 +148,7 @@ def test_without_regions_everything_is_drawn_anew(folder_of):
 
 @pytest.mark.parametrize("method", ["sdedit", "infedit", "fresco"])
 def test_methods_that_draw_anew_take_an_inpainting_model(folder_of, tmp_path, method):
-    model = load_backbone(str(folder_of(False, True)))
+    model = load_backbone(str(folder_of(False, "hole")))
     more = {"optimise_until": 0.0} if method == "fresco" else {}
     given = {"steps": 2, "preview_every": 0, **more}
     run = drive(model, requested(method), tmp_path, **given)

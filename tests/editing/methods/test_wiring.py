@@ -71,6 +71,8 @@ def families(method: str) -> list[str]:
         return [smallest_model(method)]
     if method in DOUBLE:
         return ["double sd", "double sdxl"]
+    if "source" in METHODS[method].needs:
+        return ["seeing sd", "seeing sdxl"]
     return ["sd", "sdxl"]
 
 
@@ -97,7 +99,10 @@ def folders(tmp_path_factory):
                     str(write_wan(folder / "wan", family == "vace", experts=True))
                 )
             else:
-                place = write_small_model(folder / "small", family.endswith("sdxl"))
+                beside = "source" if family.startswith("seeing") else ""
+                place = write_small_model(
+                    folder / "small", family.endswith("sdxl"), beside
+                )
                 precise = family.startswith("double")
                 model = load_double(place) if precise else load_backbone(str(place))
                 write_control_net(folder / "net", model.unet, 0.05, (8, 8))
@@ -217,7 +222,14 @@ def test_none_of_the_schedule_keeps_the_clip(model, tmp_path, method):
     assert np.array_equal(run.result.frames, kept)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].several])
+SEVERAL = [name for name in METHODS if METHODS[name].several]
+
+
+@pytest.mark.parametrize(
+    ("family", "method"),
+    [(families(method)[0], method) for method in SEVERAL],
+    indirect=["family"],
+)
 def test_several_prompts_without_masks_follow_the_formulas(model, tmp_path, method):
     """The words alone edit the whole frame; fresh noise is in all of it. Maps are those
     of the first."""

@@ -76,8 +76,9 @@ def requested(
         pictures = drifting(frames, 2 * HEIGHT, 2 * WIDTH, start=8, blocks=3)
         areas = areas.repeat(2, 1).repeat(2, 2)
     if issubclass(METHODS[method].Params, ModulatedParams):
-        if prompt:
-            words = {"source_prompt": "a cat on the grass", "prompt": prompt}
+        if prompt or not masks:
+            words = {"source_prompt": "a cat on the grass"}
+            words["prompt"] = prompt or "a fox on the grass"
             return EditRequest(pictures, None, (), **given, **words)
         left = Region(
             "left", 1, "a panda", "a cat", strength=0.9, negative="ugly", margin=0

@@ -23,11 +23,12 @@ from regrain.editing.request.usual import (
 
 OTHER = "somebody/a-model"
 FAST, MOTION = "storybook/fast", "storybook/motion"
+SEES = "instruct_pix2pix"
 
 
 def test_a_model_edits_by_its_own_lora_with_the_method_this_was_made_for():
-    assert usual_way("storybook") == Way("infedit", (FAST,))
-    assert usual_way("storybook", "infedit") == Way("infedit", (FAST,))
+    assert usual_way("storybook") == Way(SEES, (FAST,))
+    assert usual_way("storybook", SEES) == Way(SEES, (FAST,))
     assert usual_way("storybook", "videograin") == Way("videograin", (), MOTION)
     assert usual_way(OTHER) == Way("videograin")
     assert usual_way(OTHER, "fresco") == Way("fresco")
@@ -38,6 +39,7 @@ def test_a_model_edits_by_its_own_lora_with_the_method_this_was_made_for():
     [
         ("unet", {}, "videograin"),
         ("unet", {"time_cond_proj_dim": 256}, "infedit"),  # draws in few steps
+        ("unet", {"in_channels": 8}, SEES),
         ("transformer", {"_class_name": "WanTransformer3DModel"}, "flow_regions"),
     ],
 )
@@ -63,9 +65,9 @@ def test_what_was_usual_for_a_model_becomes_what_is_usual_for_another(given, kep
 
 
 def test_another_method_has_its_own_additions():
-    added = for_method([f"{FAST}@1", "ink@1"], "storybook", "infedit", "videograin")
+    added = for_method([f"{FAST}@1", "ink@1"], "storybook", SEES, "videograin")
     assert added == ["ink@1", MOTION]
-    assert for_method(added, "storybook", "videograin", "infedit") == ["ink@1", FAST]
+    assert for_method(added, "storybook", "videograin", SEES) == ["ink@1", FAST]
     assert for_method([], "storybook", "videograin", "fresco") == []
     assert for_method(["ink@1"], OTHER, "infedit", "videograin") == ["ink@1"]
 

@@ -239,8 +239,9 @@ def test_a_lora_comes_before_the_folder_and_the_folder_before_the_scheduler(tmp_
 
 def test_the_built_in_lora_says_what_it_is_for():
     found = facts_of("storybook")
-    fast = found.recommended(["storybook/fast"])["infedit"]
-    assert (fast["steps"], fast["guidance_scale"]) == (12, 1.0)
+    fast = found.recommended(["storybook/fast"])["instruct_pix2pix"]
+    assert (fast["steps"], fast["guidance_scale"]) == (8, 2.0)
+    assert "source" in found.family_with(["storybook/fast"]).offers
     assert found.guesses(["storybook/fast"]) == []
     assert found.few_step(["storybook/fast"]) is None
     assert "inversion" in found.family.offers

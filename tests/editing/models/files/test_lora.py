@@ -8,6 +8,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from damaged_models import reweighted
+from huggingface_hub import save_torch_state_dict
 from json_files import read_json
 from made_models import load_double, loaded, randn
 from safetensors.torch import save_file
@@ -16,6 +17,7 @@ from torch.nn.functional import conv2d
 
 from regrain.editing import load_backbone
 from regrain.editing.errors import ModelError
+from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.weights.lora import add_loras
 
@@ -98,7 +100,7 @@ def test_one_with_a_mask_and_latents_makes_an_inpainting_model(small_folder, tmp
     plain = load_double(small_folder)
     save_file(tensors := widening(plain, 9), file := tmp_path / "inpaint.safetensors")
     model = load_backbone(str(small_folder), (str(file),), dtype=torch.float64)
-    assert (model.inpaints, plain.inpaints) == (True, False)
+    assert (model.beside, plain.beside) == ("hole", "")
     assert "inversion" not in model.offers
 
     down, up = (part.double() for part in tensors.values())
@@ -115,11 +117,55 @@ def test_one_with_a_mask_and_latents_makes_an_inpainting_model(small_folder, tmp
     assert not torch.allclose(found, plain.predict(*given)[1], atol=1e-3)
 
 
+def in_shards(folder, tensors, **metadata):
+    """Write a LoRA in two files, with an index that says the rest."""
+    folder.mkdir()
+    size = max(tensor.nbytes for tensor in tensors.values())
+    pattern = "pytorch_lora_weights{suffix}.safetensors"
+    how = {"filename_pattern": pattern, "max_shard_size": size, "metadata": metadata}
+    save_torch_state_dict(tensors, folder, **how)
+    assert len([*folder.glob("*.safetensors")]) > 1
+    return folder
+
+
+def test_one_with_latents_twice_makes_a_model_that_sees_the_source(
+    small_folder, tmp_path
+):
+    """Whole differences in several files; it works at the side that they say."""
+    plain = load_double(small_folder)
+    first = plain.unet.conv_in
+    change = randn(*first.weight.shape[:1], 8, 3, 3, seed=1)
+    bias = randn(*first.bias.shape, seed=2)
+    tensors = {"unet.conv_in.diff": change, "unet.conv_in.diff_b": bias}
+    said = {"modelspec.resolution": "64x64"}
+    place = str(in_shards(tmp_path / "seeing", tensors, **said))
+    model = load_backbone(str(small_folder), (place,), dtype=torch.float64)
+    assert (model.beside, model.size, plain.size) == ("source", 64, 16)
+    assert "source" in model.offers
+    assert facts_of(str(small_folder)).family_with((place,)).offers == model.offers
+    wide = change.double()
+    wide[:, :4] += first.weight
+    torch.testing.assert_close(model.unet.conv_in.weight, wide)
+    torch.testing.assert_close(model.unet.conv_in.bias, first.bias + bias.double())
+
+
+def test_one_without_all_its_shards_is_one_line(small_folder, tmp_path):
+    tensors = widening(load_double(small_folder), 8)
+    folder = in_shards(tmp_path / "seeing", tensors)
+    last = sorted(folder.glob("*.safetensors"))[-1]
+    last.unlink()
+    with pytest.raises(
+        ModelError, match="^loras: .*is one of 2 shards, of which 1 are there"
+    ):
+        load_backbone(str(small_folder), (str(folder),))
+
+
 @pytest.mark.parametrize(
     ("channels", "weight", "message"),
     [
-        (8, "", "does not fit: the shapes or factors of its unet"),
-        (9, "@0.5", "turns the model into one for inpainting, at weight 1 alone"),
+        (7, "", "does not fit: the shapes or factors of its unet"),
+        (9, "@0.5", "makes the model read more than its latents, at weight 1 alone"),
+        (8, "@0.5", "makes the model read more than its latents, at weight 1 alone"),
     ],
 )
 def test_one_with_other_channels_or_in_part_is_one_line(

@@ -33,7 +33,7 @@ def request(model, method="videograin", **params) -> EditRequest:
 def test_a_models_folder_tells_what_it_offers(tiny, tiny_folder):
     family = facts_of(str(tiny_folder)).family
     assert family == ("Stable Diffusion", STABLE_DIFFUSION)
-    assert tiny.offers == STABLE_DIFFUSION == set(OFFERS) - VACE - FIRST
+    assert tiny.offers == STABLE_DIFFUSION == set(OFFERS) - VACE - FIRST - {"source"}
     assert facts_of("storybook").family == family
 
 
@@ -44,6 +44,7 @@ XL, REFINER = (
 OFFERED = {
     "all": STABLE_DIFFUSION,
     "no inversion": STABLE_DIFFUSION - {"inversion"},
+    "sees": STABLE_DIFFUSION - {"inversion"} | {"source"},
     "none": frozenset(),
 }
 FOLDERS = read_json(Path(__file__).with_name("offers.json"))
@@ -103,6 +104,8 @@ def test_a_model_without_what_the_method_needs_is_refused():
             fits, other = other, fits
         if "vace" in METHODS[method].needs:
             fits = VACE
+        if "source" in METHODS[method].needs:
+            fits = OFFERED["sees"]
         check_needs(method, {}, fits, "tiny")
         with pytest.raises(
             ModelError,

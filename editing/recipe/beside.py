@@ -1,5 +1,5 @@
-"""Input of inpainting models: the mask of what is drawn anew, and the latents of the
-rest."""
+"""What a network reads beside its own latents: of inpainting models the mask of what is
+drawn anew and the latents of the rest, of models that see it the source."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ GREY = 127.5  # of 255; 0 for the autoencoder
 def beside_latents(
     backbone: Backbone, working: ResizedClip, source: FrameLatents
 ) -> Float[Tensor, "frames channels h w"] | None:
-    """Return the mask and the latents that an inpainting model reads beside its own;
-    None for other models.
+    """Return what a model reads beside its own latents; None for most.
 
-    A cell is drawn anew if an edited region touches any of its pixels; such models are
-    trained to see grey there.
+    Of an inpainting model these are the mask and the latents of the picture without
+    what it covers. A cell is drawn anew if an edited region touches any of its pixels;
+    such models are trained to see grey there. One that sees the source reads its
+    latents as the autoencoder gives them.
 
     Args:
         backbone: The model.
@@ -30,9 +31,11 @@ def beside_latents(
         source: Its latents.
 
     Source: Rombach et al., arXiv:2112.10752, Sec. 4.5, as released with Stable
-        Diffusion: mask, then latents.
+        Diffusion: mask, then latents; Brooks et al., arXiv:2211.09800, Sec. 3.2.
     """
-    if not backbone.inpaints:
+    if backbone.beside == "source":
+        return backbone.unscaled(source)
+    if not backbone.beside:
         return None
     inside = working.inside()
     if inside is None:
