@@ -1,4 +1,5 @@
-"""A look at the result of a run: which words each region is nearest to.
+"""A look at the result of a run: which words each region is nearest to, and how clear it
+is.
 
 The share of crops that are nearest to their own words is the cross-instance accuracy of
 arXiv:2412.12877.
@@ -71,8 +72,12 @@ def _look(reader: CropReader, wish: Wish, frames: Frames, backbone: Backbone) ->
     share = nearest.count(wish.words) / len(nearest)
     margin = float(margins.mean())
     instead = Counter(text for text in nearest if text != wish.words)
+    scores = reader.clear(crops, backbone.device)
+    clear = 1.0 if scores is None else float(scores.mean())
+    if scores is not None:
+        found |= {"clear": round(clear, 4), "mush": clear < reader.rule.mush}
     return found | {
-        "there": reader.rule.holds(share, margin),
+        "there": reader.rule.holds(share, margin, clear),
         "share": round(share, 4),
         "margin": round(margin, 4),
         "frames": wish.frames.tolist(),

@@ -48,6 +48,7 @@ class ByColour:
     places: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
     asked: list[tuple[str, ...]] = []
+    scores: dict[str, float] = {}
 
     def __init__(self, id):
         assert id == "mine"
@@ -59,6 +60,13 @@ class ByColour:
         said = np.array([LOOKS[phrase] for phrase in phrases], np.float32)
         lengths = np.outer(np.linalg.norm(seen, axis=1), np.linalg.norm(said, axis=1))
         return seen @ said.T / lengths
+
+    def clear(self, crops, device):
+        """Scores of crops by what they show, if some were given."""
+        if not self.scores:
+            return None
+        shown = self.cosines(crops, [*LOOKS], device).argmax(1)
+        return np.array([self.scores[[*LOOKS][at]] for at in shown])
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +164,34 @@ def test_half_of_the_frames_are_too_few_unless_the_rule_of_the_reader_says_so(
     # Both are nearest to their own words everywhere, but by less than is needed.
     assert seen(report) == [None, None]
     assert "on 8 of 8 frames, but only just: look yourself" in lines(report)[0]
+
+
+def test_what_is_not_drawn_clearly_is_not_there_whatever_it_is_nearest_to(
+    by_colour, monkeypatch
+):
+    monkeypatch.setattr(by_colour, "rule", Rule(clear=0.5, mush=0.25))
+    frames = drawn(wrong=(4,))
+    for fox, there in ((0.24, False), (0.26, None), (0.5, True)):
+        # A mean over frames: of the robot's, one in eight shows grass.
+        scores = {"a fox": fox, "a robot": 0.5, "grass": 0.9}
+        monkeypatch.setattr(by_colour, "scores", scores)
+        report = looking(asked(), frames)
+        left, right = sorted(
+            report["looked_at"]["regions"], key=lambda one: one["region"]
+        )
+        assert (left["there"], left["clear"]) == (there, fox)
+        assert (right["there"], right["clear"]) == (True, pytest.approx(0.55))
+        assert (
+            left["says"]
+            == {
+                False: "left: the fox is not there (what is drawn is not clear): try another "
+                "seed, a larger margin, more steps",
+                None: "left: looks like a fox on 8 of 8 frames, but only just: look yourself",
+                True: "left: looks like a fox on 8 of 8 frames",
+            }[there]
+        )
+    monkeypatch.setattr(by_colour, "scores", {})
+    assert "clear" not in looking(asked(), frames)["looked_at"]["regions"][0]
 
 
 def test_every_edit_of_a_run_is_looked_at_on_its_own():
@@ -292,6 +328,24 @@ def test_cosines_are_those_of_the_library(reader):
     assert found.std() > 0.01
 
 
+def test_what_tells_clean_drawings_is_asked_as_the_library_does(reader):
+    from transformers import CLIPForImageClassification
+    from transformers.models.clip.image_processing_clip import CLIPImageProcessor
+
+    crops = [*noise(3, 40, 40, 3, seed=2)]
+    found = CropReader(str(reader)).clear(crops, torch.device("cpu"))
+    critic = CLIPForImageClassification.from_pretrained(reader / "clear")
+    shown = [Image.fromarray(crop) for crop in crops]
+    seen = CLIPImageProcessor.from_pretrained(reader)(shown, return_tensors="pt")
+    with torch.no_grad():
+        wanted = critic(**seen).logits[:, 0].sigmoid().numpy()
+    assert found is not None
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert found.std() > 1e-3
+    shutil.rmtree(reader / "clear")
+    assert CropReader(str(reader)).clear(crops, torch.device("cpu")) is None
+
+
 def test_a_run_is_looked_at_last_and_says_how_long_that_took(
     small, own_cache, reader, monkeypatch
 ):
@@ -402,6 +456,10 @@ def test_a_reader_may_have_words_and_a_rule_of_its_own(own_reader):
     assert (found.kinds, found.places) == (["a car"], [])
     shares = [found.rule.holds(*given) for given in ((0.75, 0.1), (0.74, 0.1))]
     assert (*shares, found.rule.holds(0.75, 0.09)) == (True, False, None)
+    write_json(own_reader / "rule.json", {"clear": 0.6, "mush": 0.3})
+    rule = CropReader("storybook/reader").rule
+    told = [rule.holds(0.75, 0.1, clear) for clear in (0.6, 0.59, 0.3, 0.29)]
+    assert told == [True, None, None, False]
 
 
 @pytest.mark.parametrize("own", [4, 5])
