@@ -61,14 +61,17 @@ class Rule(BaseModel):
     clear: float = 0.0
     mush: float = 0.0
 
-    def holds(self, share: float, margin: float, clear: float = 1.0) -> bool | None:
-        """Tell whether a region is there, by its share of frames, its mean margin and how
-        clear it is; None where the margin is too small, or it is neither clear nor
-        mush."""
+    def holds(
+        self, share: float, margin: float, clear: float | None = None
+    ) -> bool | None:
+        """Tell whether a region is there, by its share of frames, its mean margin and, if
+        that is known, how clear it is; None where the margin is too small, or it is
+        neither clear nor mush."""
         enough = share > 0.5 if self.frames is None else share >= self.frames
+        clear = 1.0 if clear is None else clear
         if not enough or clear < self.mush:
             return False
-        return True if margin >= self.margin and clear >= self.clear else None
+        return (margin >= self.margin and clear >= self.clear) or None
 
 
 class CropReader:
@@ -154,11 +157,9 @@ class CropReader:
             found = model.to(device)(**words.to(device), **seen)
             return (found.image_embeds @ found.text_embeds.T).cpu().numpy()
 
-    def clear(
-        self, crops: Sequence[Rgb], device: torch.device
-    ) -> Float32[np.ndarray, "crops"] | None:
-        """Return how surely each picture is drawn cleanly, 0 to 1; None if nothing beside
-        the weights can tell.
+    def clear(self, crops: Sequence[Rgb], device: torch.device) -> float | None:
+        """Return how surely pictures are drawn cleanly, 0 to 1 in the mean; None if nothing
+        beside the weights can tell.
 
         Raises:
             ModelError: The files cannot be loaded, or memory does not suffice.
@@ -166,17 +167,18 @@ class CropReader:
         import torch
         from transformers.models.clip.modeling_clip import CLIPForImageClassification
 
-        _, pictures, _ = self._loaded
+        pictures = self._loaded[1]
         folder = self._folder / "clear"
         if not folder.is_dir():
             return None
         with about(FIELD):
-            kind = CLIPForImageClassification
-            critic = read_weights(kind, folder, self.id, torch.float32)
-        said = f"{shorten(self.id)} has a folder clear/ that does not fit. Remove it."
+            critic = read_weights(
+                CLIPForImageClassification, folder, self.id, torch.float32
+            )
+        said = "The reader's folder clear/ does not fit the reader. Remove that folder."
         with boundary(FIELD, said, ModelError), torch.no_grad():
             seen = pictures([*crops], **_ORDER).to(device)
-            return critic.to(device)(**seen).logits[:, 0].sigmoid().cpu().numpy()
+            return float(critic.to(device)(**seen).logits.sigmoid().mean())
 
     @cached_property
     def _loaded(self) -> Loaded:
