@@ -331,8 +331,7 @@ def measure_task(
     for row in rows:
         edits = [scene[row] for scene in scenes]
         seconds = statistics.median(made.seconds for made in edits)
-        shown = np.concatenate([made.seen[0] for made in edits])
-        true = np.concatenate([made.seen[1] for made in edits])
+        shown, true = zip(*(made.seen for made in edits), strict=True)
         means = summary([made.figures for made in edits])
         means |= {"seconds": seconds, "kid": kid(shown, true)}
         table[row] = means | {"params": edits[0].params}

@@ -7,6 +7,7 @@ how crops of edited regions look as a whole with how crops of true edits look.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -21,24 +22,30 @@ from storybook.training.reader import SIDE, TARGET, box_of, cut
 Features = Float64[np.ndarray, "crops features"]
 
 
-def kid(a: Features, b: Features) -> float | None:
-    """Return the squared maximum mean discrepancy of two sets, by the cubic kernel of the
-    paper and its unbiased estimate, which may be below 0; None for fewer than two of
-    either."""
-    if min(len(a), len(b)) < 2:
+def kid(a: Sequence[Features], b: Sequence[Features]) -> float | None:
+    """Return the squared maximum mean discrepancy of two sets by the cubic kernel of the
+    paper; None for fewer than two scenes.
+
+    The sets are of the same scenes. So its unbiased estimate is that for pairs (Gretton et
+    al. 2012, JMLR 13, lemma 6), here over crops of different scenes; it may be below 0,
+    and of equal sets is 0.
+
+    Args:
+        a: Features of each scene.
+        b: As many of each scene.
+    """
+    scenes = np.repeat(np.arange(len(a)), [len(crops) for crops in a])
+    apart = scenes[:, None] != scenes
+    if not apart.any():
         return None
-    return _among(a) + _among(b) - 2 * float(_kernel(a, b).mean())
+    x = np.concatenate(a)
+    y = np.concatenate(b)
+    each = _kernel(x, x) + _kernel(y, y) - 2 * _kernel(x, y)
+    return float(each[apart].mean())
 
 
-def _kernel(a: Features, b: Features) -> np.ndarray:
-    return (a @ b.T / a.shape[1] + 1) ** 3
-
-
-def _among(a: Features) -> float:
-    """Return the mean kernel of the pairs of different members."""
-    pairs = _kernel(a, a)
-    count = len(a)
-    return float(pairs.sum() - np.trace(pairs)) / (count * (count - 1))
+def _kernel(x: Features, y: Features) -> np.ndarray:
+    return (x @ y.T / x.shape[1] + 1) ** 3
 
 
 def features(frames: UInt8[np.ndarray, "frames h w 3"], task: Task) -> Features:
