@@ -5,14 +5,15 @@ Edits drawn scenes whose true edit is known (`benchmarks/tasks.py`). All candida
 drawn anew. A region is right if the requested one is nearest to the edited pixels
 (`benchmarks/judge.py`: in its best pose; or, "in pose", in the pose of the source); it
 leaks if the one requested of another region is nearest. Also measured: frames nearer to
-the true edit than to the source, distance to the true edit, changes outside the regions
-with and without compositing, and how well the edit follows the true motion. Rows are
-methods and ablations of VideoGrain; rows "by words" get the composed prompt without
-regions and masks. `--masks clicked` makes the masks from one click per actor and
-tracking. Rows "tuned" run on the model tuned on each clip. `--variant` is a row with
-settings of one's own. Seconds are medians over the scenes; all rows of a scene are run
-in turns in one process, each with a cache that begins empty, but rows that tune share
-what was learned, which the first pays for.
+the true edit than to the source, distance to the true edit, KID (`benchmarks/kid.py`),
+changes outside the regions with and without compositing, and how well the edit follows
+the true motion. Rows are methods and ablations of VideoGrain; rows "by words" get the
+composed prompt without regions and masks; "true edit" is the true one through the
+autoencoder, the floor of what an edit can reach. `--masks clicked` makes the masks from
+one click per actor and tracking. Rows "tuned" run on the model tuned on each clip.
+`--variant` is a row with settings of one's own. Seconds are medians over the scenes;
+all rows of a scene are run in turns in one process, each with a cache that begins
+empty, but rows that tune share what was learned, which the first pays for.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ import torch
 from PIL import Image
 
 from benchmarks.judge import judge, summary
+from benchmarks.kid import Features, features, kid
 from benchmarks.tasks import TASKS, Task, clicked_masks, true_masks, with_margin
 from regrain.editing import (
     EditRequest,
@@ -54,6 +56,7 @@ from storybook.rendering import render_frames
 
 FIRST_SEED = 20_000
 ROWS: dict[str, dict[str, object]] = {
+    "true edit": {"coded": True},
     "videograin": {},
     "no modulation": {"cross_strength": 0.0, "self_strength": 0.0},
     "cross only": {"self_strength": 0.0},
@@ -105,6 +108,7 @@ _COLUMNS = {
     "outside_psnr_uncomposited": ("uncomp", ".1f"),
     "outside_median_error": ("median", ".1f"),
     "warp_error_ratio": ("warp", ".2f"),
+    "kid": ("KID", ".3f"),
     "seconds": ("seconds", ".1f"),
 }
 
@@ -137,6 +141,16 @@ def run(
     *_, last = events
     assert isinstance(last, Finished)
     return np.asarray(last.result.frames), np.asarray(last.result.uncomposited)
+
+
+def coded(task: Task, backbone: Backbone) -> np.ndarray:
+    """Return the true edit as the autoencoder renders it, in the regions: uint8 [frames,
+    size, size, 3]."""
+    source = task.request.clip.read(0, len(task.request.clip))
+    truth = render_frames(task.truth, source.shape[1])
+    drawn = backbone.decode(backbone.encode(truth))
+    inside = np.asarray(task.request.edited_mask)[..., None]
+    return np.where(inside, drawn, source)
 
 
 def edit_tuned(request: EditRequest, backbone: Backbone) -> Iterator[Event]:
@@ -193,12 +207,14 @@ class Made(NamedTuple):
         params: The params used.
         pictures: The `middle_frames`.
         seconds: Wall time, without loading the model.
+        seen: Features of the edited regions, and of the same ones in the true edit.
     """
 
     figures: dict[str, list]
     params: dict[str, object]
     pictures: list[np.ndarray]
     seconds: float
+    seen: tuple[Features, Features]
 
 
 def edit_scene(
@@ -232,10 +248,15 @@ def edit_one(
     backbone = load_backbone(args.model, loras, dtype=dtype)
     params = params_for(task, row, backbone)
     began = time.perf_counter()
-    frames, uncomposited = run(made, backbone, params)
+    if row.get("coded"):
+        frames = uncomposited = coded(made, backbone)
+    else:
+        frames, uncomposited = run(made, backbone, params)
     seconds = time.perf_counter() - began
     figures = judge(made, frames, uncomposited)
-    return Made(figures, params, middle_frames(made, frames), seconds)
+    truth = render_frames(made.truth, args.size)
+    seen = features(frames, made), features(truth, made)
+    return Made(figures, params, middle_frames(made, frames), seconds, seen)
 
 
 def line(task: str, name: str, row: Mapping[str, float | None]) -> str:
@@ -310,7 +331,9 @@ def measure_task(
     for row in rows:
         edits = [scene[row] for scene in scenes]
         seconds = statistics.median(made.seconds for made in edits)
-        means = summary([made.figures for made in edits]) | {"seconds": seconds}
+        shown, true = zip(*(made.seen for made in edits), strict=True)
+        means = summary([made.figures for made in edits])
+        means |= {"seconds": seconds, "kid": kid(shown, true)}
         table[row] = means | {"params": edits[0].params}
         pictures = [made.pictures for made in edits[:_SHEET]]
         sources, edited, truths = zip(*pictures, strict=True)

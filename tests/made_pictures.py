@@ -116,10 +116,11 @@ def write_picture(path: Path, seed: int = 0, size=(SIDE, SIDE)) -> Path:
 
 
 def write_reader(folder: Path, **beside: object) -> Path:
-    """Write a small random CLIP model, and JSON files beside its weights."""
+    """Write a small random CLIP model, what tells clean drawings from others, and JSON
+    files beside its weights."""
     import json
 
-    from transformers import CLIPConfig, CLIPModel
+    from transformers import CLIPConfig, CLIPForImageClassification, CLIPModel
     from transformers.models.clip.image_processing_clip import CLIPImageProcessor
 
     from regrain.editing.models.weights.folder import clip_tokenizer
@@ -133,6 +134,8 @@ def write_reader(folder: Path, **beside: object) -> Path:
             text_config=sizes, vision_config=seen, projection_dim=PROJECTED
         )
         CLIPModel(config).save_pretrained(folder)
+        config.num_labels = 1
+        CLIPForImageClassification(config).save_pretrained(folder / "clear")
     # Crops are squares: a reader need not cut them further.
     whole = {"do_center_crop": False, "crop_size": None}
     CLIPImageProcessor(size={"shortest_edge": SIDE}, **whole).save_pretrained(folder)

@@ -118,6 +118,8 @@ def _sentence(one: Looked) -> str:
     if one["instead"] and 2 * own <= total:
         count = one["nearest"].count(one["instead"])
         seen = f"looks like {_short(one['instead'], one)} on {count} of {total} frames"
+    elif one.get("mush"):
+        seen = "what is drawn is not clear"
     thing = re.sub(r"^an? (?=\w)", "the ", words)
     return f"{start}{thing} is not there ({seen}): {_WAYS}"
 

@@ -1,5 +1,6 @@
 """A CLIP model (Radford et al. 2021, arXiv:2103.00020) that tells how near pictures are
-to phrases. Importing this module loads no torch."""
+to phrases, and maybe how cleanly they are drawn. Importing this module loads no
+torch."""
 
 from __future__ import annotations
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 FIELD = "reader"
 CONFIG = "config.json"
+_ORDER = {"input_data_format": "channels_last", "return_tensors": "pt"}
 _LARGEST = 1024  # pixels a side of what a model sees
 
 
@@ -48,18 +50,28 @@ class Rule(BaseModel):
     Attributes:
         margin: Mean cosine, above that of the best other phrase, that is needed.
         frames: Share of frames that is needed; None is more than half.
+        clear: Mean score of `CropReader.clear` that is needed.
+        mush: Mean score below which nothing is there, whatever it is nearest to.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     margin: float = 0.0
     frames: float | None = Field(None, gt=0, le=1)
+    clear: float = 0.0
+    mush: float = 0.0
 
-    def holds(self, share: float, margin: float) -> bool | None:
-        """Tell whether a region is there, by its share of frames and its mean margin;
-        None where only the margin is too small."""
+    def holds(
+        self, share: float, margin: float, clear: float | None = None
+    ) -> bool | None:
+        """Tell whether a region is there, by its share of frames, its mean margin and, if
+        that is known, how clear it is; None where the margin is too small, or it is
+        neither clear nor mush."""
         enough = share > 0.5 if self.frames is None else share >= self.frames
-        return (True if margin >= self.margin else None) if enough else False
+        clear = 1.0 if clear is None else clear
+        if not enough or clear < self.mush:
+            return False
+        return (margin >= self.margin and clear >= self.clear) or None
 
 
 class CropReader:
@@ -100,7 +112,7 @@ class CropReader:
             rule = self._folder / "rule.json"
             self.rule = Rule()
             if rule.exists():
-                said = "rule.json has other values than margin and frames. Correct it."
+                said = "rule.json has other values than margin, frames, clear and mush. Correct it."
                 with boundary(FIELD, said, ModelError):
                     self.rule = Rule.model_validate(read_json(rule, rule.name))
         known = {title.lower(): words for title, words in groups.items()}
@@ -118,7 +130,9 @@ class CropReader:
         """
         import torch
 
-        self.cosines([np.zeros((8, 8, 3), np.uint8)], ["a"], torch.device("cpu"))
+        crops = [np.zeros((8, 8, 3), np.uint8)]
+        self.cosines(crops, ["a"], torch.device("cpu"))
+        self.clear(crops, torch.device("cpu"))
 
     def cosines(
         self,
@@ -139,10 +153,32 @@ class CropReader:
             most = model.text_model.config.max_position_embeddings
             how = {"padding": True, "truncation": True, "max_length": most}
             words = texts([*phrases], return_tensors="pt", **how)
-            order = {"input_data_format": "channels_last"}
-            seen = pictures([*crops], return_tensors="pt", **order)
-            found = model.to(device)(**words.to(device), **seen.to(device))
+            seen = pictures([*crops], **_ORDER).to(device)
+            found = model.to(device)(**words.to(device), **seen)
             return (found.image_embeds @ found.text_embeds.T).cpu().numpy()
+
+    def clear(self, crops: Sequence[Rgb], device: torch.device) -> float | None:
+        """Return how surely pictures are drawn cleanly, 0 to 1 in the mean; None if nothing
+        beside the weights can tell.
+
+        Raises:
+            ModelError: The files cannot be loaded, or memory does not suffice.
+        """
+        import torch
+        from transformers.models.clip.modeling_clip import CLIPForImageClassification
+
+        pictures = self._loaded[1]
+        folder = self._folder / "clear"
+        if not folder.is_dir():
+            return None
+        with about(FIELD):
+            critic = read_weights(
+                CLIPForImageClassification, folder, self.id, torch.float32
+            )
+        said = "The reader's folder clear/ does not fit the reader. Remove that folder."
+        with boundary(FIELD, said, ModelError), torch.no_grad():
+            seen = pictures([*crops], **_ORDER).to(device)
+            return float(critic.to(device)(**seen).logits.sigmoid().mean())
 
     @cached_property
     def _loaded(self) -> Loaded:

@@ -1,4 +1,5 @@
-"""A look at the result of a run: which words each region is nearest to.
+"""A look at the result of a run: which words each region is nearest to, and how clear it
+is.
 
 The share of crops that are nearest to their own words is the cross-instance accuracy of
 arXiv:2412.12877.
@@ -65,18 +66,25 @@ def _look(reader: CropReader, wish: Wish, frames: Frames, backbone: Backbone) ->
         columns = np.arange(left, right).clip(0, frame.shape[1] - 1)
         crops.append(frame[rows][:, columns])
     phrases = (*wish.others, wish.words)  # as near as others is not nearest
-    cosines = reader.cosines(crops, phrases, backbone.device)
+    # Each of the channels is once red: what a thing is does not depend on that.
+    turns = range(3 if wish.pictured else 1)
+    colourings = [np.roll(crop, turn, 2) for turn in turns for crop in crops]
+    each = reader.cosines(colourings, phrases, backbone.device)
+    cosines = each.reshape(len(turns), len(crops), -1).mean(0)
     margins = cosines[:, -1] - cosines[:, :-1].max(1)
     nearest = [phrases[place] for place in cosines.argmax(1)]
     share = nearest.count(wish.words) / len(nearest)
     margin = float(margins.mean())
     instead = Counter(text for text in nearest if text != wish.words)
+    clear = reader.clear(crops, backbone.device)
     return found | {
-        "there": reader.rule.holds(share, margin),
+        "there": reader.rule.holds(share, margin, clear),
+        "clear": clear,
+        "mush": clear is not None and clear < reader.rule.mush,
         "share": round(share, 4),
         "margin": round(margin, 4),
         "frames": wish.frames.tolist(),
         "nearest": nearest,
         "margins": np.round(margins.astype(float), 4).tolist(),
-        "instead": next(iter(instead.most_common(1)), (None, 0))[0],
+        "instead": max(instead, key=instead.__getitem__, default=None),
     }

@@ -38,6 +38,8 @@ class Wish(NamedTuple):
         frames: Numbers of the frames that are looked at.
         boxes: Left, top, right and bottom of the square that shows it in each; it may
             reach beyond the frame.
+        pictured: A picture says which colours it has, and the words, whose kinds are
+            known, do not.
     """
 
     region: str | None
@@ -45,6 +47,7 @@ class Wish(NamedTuple):
     others: Sequence[str]
     frames: Int[np.ndarray, "frames"]
     boxes: Int[np.ndarray, "frames 4"]
+    pictured: bool = False
 
 
 def wishes(
@@ -94,7 +97,8 @@ def wishes(
                 beside += [told(other.prompt), told(other.source)]
         others = _different(words, before, beside, kinds, places)
         name = names[region.name]
-        found.append(Wish(name, words, others, *_squares(edges, _GROWN)))
+        pictured = bool(kinds and region.picture and not _COLOUR.search(words))
+        found.append(Wish(name, words, others, *_squares(edges, _GROWN), pictured))
     return found
 
 

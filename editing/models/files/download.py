@@ -39,6 +39,8 @@ READER_FILES = (
     "merges.txt",
     "words.json",
     "rule.json",
+    "clear/config.json",
+    "clear/model.safetensors",
 )
 
 

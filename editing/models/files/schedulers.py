@@ -241,6 +241,8 @@ def proposed(scheduler: Values, kind: FewStep | None) -> Defaults:
         values = {key: value for key, value in given.items() if key in known}
         if kind and "flow" in method.needs and "source_guidance" in known:
             values["source_guidance"] = kind.guidance_scale
+        if kind and "source" in method.needs:
+            values["source_guidance"] = 1.0
         if values and "inversion" not in method.needs:
             found[name] = values
     return found

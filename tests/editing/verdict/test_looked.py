@@ -48,6 +48,7 @@ class ByColour:
     places: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
     asked: list[tuple[str, ...]] = []
+    scores: dict[str, float] = {}
 
     def __init__(self, id):
         assert id == "mine"
@@ -59,6 +60,13 @@ class ByColour:
         said = np.array([LOOKS[phrase] for phrase in phrases], np.float32)
         lengths = np.outer(np.linalg.norm(seen, axis=1), np.linalg.norm(said, axis=1))
         return seen @ said.T / lengths
+
+    def clear(self, crops, device):
+        """The mean score of crops by what they show, if some were given."""
+        if not self.scores:
+            return None
+        shown = self.cosines(crops, [*LOOKS], device).argmax(1)
+        return float(np.mean([self.scores[[*LOOKS][at]] for at in shown]))
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +166,36 @@ def test_half_of_the_frames_are_too_few_unless_the_rule_of_the_reader_says_so(
     assert "on 8 of 8 frames, but only just: look yourself" in lines(report)[0]
 
 
+def test_what_is_not_drawn_clearly_is_not_there_whatever_it_is_nearest_to(
+    by_colour, monkeypatch
+):
+    monkeypatch.setattr(by_colour, "rule", Rule(clear=0.5, mush=0.25))
+    frames = drawn(wrong=(4,))
+    for fox, there in ((0.24, False), (0.26, None), (0.5, True)):
+        # A mean over frames: of the robot's, one in eight shows grass.
+        scores = {"a fox": fox, "a robot": 0.5, "grass": 0.9}
+        monkeypatch.setattr(by_colour, "scores", scores)
+        report = looking(asked(), frames)
+        left, right = sorted(
+            report["looked_at"]["regions"], key=lambda one: one["region"]
+        )
+        assert (left["there"], left["clear"]) == (there, pytest.approx(fox))
+        assert (right["there"], right["clear"]) == (True, pytest.approx(0.55))
+        assert (
+            left["says"]
+            == {
+                False: "left: the fox is not there (what is drawn is not clear): try another "
+                "seed, a larger margin, more steps",
+                None: "left: looks like a fox on 8 of 8 frames, but only just: look yourself",
+                True: "left: looks like a fox on 8 of 8 frames",
+            }[there]
+        )
+    monkeypatch.setattr(by_colour, "scores", {})
+    report = looking(asked(), frames)
+    assert {one["clear"] for one in report["looked_at"]["regions"]} == {None}
+    assert seen(report) == [True, True]
+
+
 def test_every_edit_of_a_run_is_looked_at_on_its_own():
     request = asked(more_prompts=("a fox and a robot in ink",))
     report = looking(request, drawn(), drawn("a cat"))
@@ -229,6 +267,37 @@ def test_colours_and_clothes_are_compared_together_with_what_wears_them(
     assert whole_phrase(wish, before) == phrase
 
 
+@pytest.mark.parametrize("words", ["a fox", "a red fox"])
+def test_what_has_its_colours_from_a_picture_is_seen_in_three_colourings(
+    words, by_colour, monkeypatch
+):
+    monkeypatch.setattr(by_colour, "kinds", ("a fox", "a dog"))
+    monkeypatch.setitem(LOOKS, "a red fox", (255, 0, 0))
+    monkeypatch.setitem(LOOKS, "a dog", (200, 255, 0))
+    fox = replace(LEFT, prompt=words, picture="fox.png")
+    seen = {}
+    for region in (fox, replace(fox, picture="")):
+        (wish, _) = wishes(asked(region, RIGHT), "", by_colour.kinds)
+        seen[wish.pictured] = wish
+    assert len(seen) == (2 if words == "a fox" else 1)
+    reader = by_colour("mine")
+    frames = np.full((FRAMES, 48, 64, 3), (0, 255, 0), np.uint8)
+    device = SimpleNamespace(device=torch.device("cpu"))
+    phrases = [*seen[False].others, words]
+
+    def margins(*colours):
+        crops = [np.full((2, 2, 3), colour, np.uint8) for colour in colours]
+        cosines = reader.cosines(crops, phrases, device.device).mean(0)
+        return pytest.approx(cosines[-1] - cosines[:-1].max(), abs=1e-4)
+
+    green, blue, red = (0, 255, 0), (0, 0, 255), (255, 0, 0)
+    for pictured, wish in seen.items():
+        told = looked._look(reader, wish, frames, device)
+        assert told["margin"] == margins(
+            *((green, blue, red) if pictured else (green,))
+        )
+
+
 def test_a_crop_is_a_square_in_which_the_edge_of_the_frame_is_repeated(monkeypatch):
     labels = np.zeros((1, 48, 64), np.uint8)
     labels[0, 30:48, 24:64] = 1  # 40 wide: 48 with its surroundings
@@ -290,6 +359,23 @@ def test_cosines_are_those_of_the_library(reader):
         logits = model(**words, **seen).logits_per_image / model.logit_scale.exp()
     np.testing.assert_allclose(found, logits.numpy(), atol=1e-5)
     assert found.std() > 0.01
+
+
+def test_what_tells_clean_drawings_is_asked_as_the_library_does(reader):
+    from transformers import CLIPForImageClassification
+    from transformers.models.clip.image_processing_clip import CLIPImageProcessor
+
+    crops = [*noise(3, 40, 40, 3, seed=2)]
+    found = CropReader(str(reader)).clear(crops, torch.device("cpu"))
+    critic = CLIPForImageClassification.from_pretrained(reader / "clear")
+    shown = [Image.fromarray(crop) for crop in crops]
+    seen = CLIPImageProcessor.from_pretrained(reader)(shown, return_tensors="pt")
+    with torch.no_grad():
+        wanted = critic(**seen).logits[:, 0].sigmoid().numpy()
+    assert found == pytest.approx(wanted.mean(), abs=1e-5)
+    assert wanted.std() > 1e-3
+    shutil.rmtree(reader / "clear")
+    assert CropReader(str(reader)).clear(crops, torch.device("cpu")) is None
 
 
 def test_a_run_is_looked_at_last_and_says_how_long_that_took(
@@ -400,8 +486,12 @@ def test_a_reader_may_have_words_and_a_rule_of_its_own(own_reader):
     write_json(own_reader / "rule.json", {"margin": 0.1, "frames": 0.75})
     found = CropReader("storybook/reader")
     assert (found.kinds, found.places) == (["a car"], [])
-    shares = [found.rule.holds(*given) for given in ((0.75, 0.1), (0.74, 0.1))]
-    assert (*shares, found.rule.holds(0.75, 0.09)) == (True, False, None)
+    shares = [found.rule.holds(*given, None) for given in ((0.75, 0.1), (0.74, 0.1))]
+    assert (*shares, found.rule.holds(0.75, 0.09, None)) == (True, False, None)
+    write_json(own_reader / "rule.json", {"clear": 0.6, "mush": 0.3})
+    rule = CropReader("storybook/reader").rule
+    told = [rule.holds(0.75, 0.1, clear) for clear in (0.6, 0.59, 0.3, 0.29)]
+    assert told == [True, None, None, False]
 
 
 @pytest.mark.parametrize("own", [4, 5])

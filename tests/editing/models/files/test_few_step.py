@@ -159,6 +159,7 @@ def test_settings_are_proposed_for_methods_that_do_not_invert():
         "fresco": settings | {"sampler": "euler"},
         "sdedit": settings | {"sampler": "euler"},
         "infedit": settings,
+        "instruct_pix2pix": settings | {"sampler": "euler", "source_guidance": 1.0},
         "flow_regions": settings | {"source_guidance": 1.0},
         "vace": settings | {"solver": "lcm"},
     }
