@@ -79,7 +79,7 @@ def commands(root: Path) -> Iterator[tuple[str, ...]]:
     yield ("editing", "check", "project", "--set", "feather=0")
 
     run = ("editing", "run", "project", "--set", "steps=2", "-o")
-    fast = ("--method", "infedit", "--lora")
+    fast = ("--method", "instruct_pix2pix", "--lora")
     yield (*run, "light", *fast, "storybook/fast@0.9")
     every = ("--format", "png", "--format", "prores", "--format", "matte", "--whole")
     yield (*run, "fast", *fast, "storybook/fast", *every)

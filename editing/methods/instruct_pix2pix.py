@@ -136,6 +136,8 @@ class SeeingModel:
         self._backbone = backbone
         self._params = params
         self._frames = len(source)
+        self._fits = backbone.halves_fit(*working.grid)
+        self._scale, self._told = guidance_of(backbone, params.guidance_scale)
         self._span: Seen = "all" if params.attention_span == "full" else "own"
         self._control = control
         beside = beside_latents(backbone, working, source)
@@ -152,30 +154,37 @@ class SeeingModel:
             self._modulation = Modulation(layout, params, self._span, recorder)
 
     def predict(self, x: FrameLatents, step: Step) -> Answer:
-        """Predict guided (x0, eps)."""
+        """Predict guided (x0, eps), all branches in one call if they fit."""
         params = self._params
         guides = step.within(params.guide_until, begun=True)
-        scale, told_scale = guidance_of(self._backbone, params.guidance_scale)
-        weights = row_weights(scale if guides else 1.0, params.source_guidance)
-        batch = Batch(self._frames, tuple(weights))
+        weights = row_weights(self._scale if guides else 1.0, params.source_guidance)
+        if self._modulation is not None:
+            self._modulation.heat.begin(step)
+        calls = [(name,) for name in weights]
+        if self._fits:
+            calls = [tuple(weights)]
+        answers = [self._call(Batch(self._frames, names), x, step) for names in calls]
+        joined = (torch.cat(both) for both in zip(*answers, strict=True))
+        x0, eps = (_weighted(part, [*weights.values()]) for part in joined)
+        return x0, eps
+
+    def _call(self, batch: Batch, x: FrameLatents, step: Step) -> Answer:
+        """Predict (x0, eps) of some branches."""
         unseen = torch.zeros_like(self._seen)
-        beside = [unseen if name == BLIND else self._seen for name in weights]
+        beside = [unseen if name == BLIND else self._seen for name in batch.branches]
         change = Intervention(
             self._attend(step, batch),
             control=self._control.reading(batch.texts(self._plain_texts)),
             beside=torch.cat(beside),
-            guidance=told_scale,
+            guidance=self._told,
         )
-        rows = x.repeat(len(weights), 1, 1, 1)
+        rows = x.repeat(len(batch.branches), 1, 1, 1)
         text = batch.texts(self._texts)
-        answer = self._backbone.predict(rows, step, text, change)
-        x0, eps = (_weighted(part, [*weights.values()]) for part in answer)
-        return x0, eps
+        return self._backbone.predict(rows, step, text, change)
 
     def _attend(self, step: Step, batch: Batch) -> AttentionFn:
         """Return the attention of a step, in which regions are bound to their words."""
         if self._modulation is not None:
-            self._modulation.heat.begin(step)
             return self._modulation.attend(step, batch)
 
         def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:

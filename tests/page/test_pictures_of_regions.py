@@ -110,10 +110,10 @@ def test_a_picture_waits_for_its_adapter_and_comes_every_way(
     adapter = own_server.folder / "models" / "pictures" / "plus.safetensors"
     adapter.parent.mkdir(parents=True)
     adapter.write_bytes(b"")
-    page.locator(".rg-method select").select_option("infedit")
+    page.locator(".rg-method select").select_option("instruct_pix2pix")
     dropped = changed(one, "")  # what was dropped has waited
     assert not one.get_by_text(LACK).is_visible()
-    # infedit's few steps would make a pattern of it
+    # its usual LoRA would make a pattern of it
     page.wait_for_function("window.regrain.method.name === 'videograin'")
     check(page, "a picture of a region")
     two.locator("input[type=file]").set_input_files(blue)

@@ -106,7 +106,7 @@ def test_what_is_odd_about_a_clip_is_said_of_a_new_project_and_of_a_checked_one(
     regions[0]["picture"] = write_picture(project / "a.png").name
     added = {"regions": regions, "picture_adapter": "storybook/pictures"}
     for lora, said in ((guessed, "Lightning"), ("storybook/fast@1", "picture")):
-        change(project, loras=[lora], method="infedit", **added)
+        change(project, loras=[lora], method="instruct_pix2pix", **added)
         assert call("check", project) == 0
         told = capsys.readouterr().err
         assert "is HDR" in told

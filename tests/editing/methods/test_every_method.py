@@ -49,7 +49,7 @@ ANCHORED = [
 
 @pytest.mark.full(but="videograin--given0")
 @pytest.mark.parametrize(("method", "prompt", "given"), ANCHORED)
-def test_anchors_take_the_same_way_again(small, monkeypatch, method, prompt, given):
+def test_anchors_take_the_same_way_again(fitting, monkeypatch, method, prompt, given):
     """In every call, rows of anchors hold what they held in the same call for the
     window before; also in steps that are taken again."""
     size = "window" if method in having("window") else "frames_at_once"
@@ -58,7 +58,7 @@ def test_anchors_take_the_same_way_again(small, monkeypatch, method, prompt, giv
         given["redraw"] = 0.5
     windows = calls_by_window(
         monkeypatch,
-        small,
+        fitting,
         lambda x, step, *_: (x.clone(), step),
         requested(method, prompt, frames=5),
         params(method, **given),
@@ -76,30 +76,32 @@ def test_anchors_take_the_same_way_again(small, monkeypatch, method, prompt, giv
 # FRESCO's key frames may be far apart: what newly appears in one is not taken from the
 # one before. SDEdit follows the motion between key frames alone.
 @pytest.mark.parametrize("method", sorted({*having("flow")} - {"fresco", "sdedit"}))
-def test_motion_does_not_lead_over_a_break(small, method):
+def test_motion_does_not_lead_over_a_break(fitting, method):
     pieces = WindowFrames.whole(FRAMES), WindowFrames((0, 1, 2), breaks=(1,))
     recipe = METHODS[method].run
     asked = requested(method)
     given = params(method, **CASES[method].more)
     one, other = (
-        finish(recipe(small, asked, given, piece)).edits[0] for piece in pieces
+        finish(recipe(fitting, asked, given, piece)).edits[0] for piece in pieces
     )
     assert differs(one, other)
 
 
 @pytest.mark.parametrize("method", TURNS)
-def test_halves_of_guidance_may_take_turns(small, monkeypatch, method):
+def test_halves_of_guidance_may_take_turns(fitting, monkeypatch, method):
     rows = []
     results = []
-    note_calls(monkeypatch, small, lambda x, *_: rows.append(len(x)))
+    note_calls(monkeypatch, fitting, lambda x, *_: rows.append(len(x)))
     more = {"optimise_until": 0.0} if method == "fresco" else {}
     if method in having("guidance_half"):
         more["guidance_half"] = "both"
+    if method in having("source_guidance"):
+        more["source_guidance"] = 1.0
     given = params(method, guidance_scale=2.0, **more)
     for fits in (True, False):
-        monkeypatch.setattr(small, "halves_fit", lambda *_, fits=fits: fits)
+        monkeypatch.setattr(fitting, "halves_fit", lambda *_, fits=fits: fits)
         rows.clear()
-        results.append(finish(edit_clip(small, requested(method), given)))
+        results.append(finish(edit_clip(fitting, requested(method), given)))
         assert max(rows) == FRAMES * (2 if fits else 1)
     together, apart = (
         np.asarray(result.uncomposited).astype(int) for result in results
@@ -219,15 +221,15 @@ def check_events(method, seen, attention):
 
 
 @pytest.fixture
-def moved_by(small, tmp_path):
+def moved_by(fitting, tmp_path):
     """Frames and report of an edit with a motion adapter at a scale, or without one."""
-    write_adapter(tmp_path / "motion", small.unet, heads=2)
+    write_adapter(tmp_path / "motion", fitting.unet, heads=2)
 
     def moved(method, scale=None):
         motion = "" if scale is None else f"{tmp_path / 'motion'}@{scale}"
         asked = replace(requested(method), motion=motion)
         asked = replace(asked, params=BASES[method] | {"steps": 2})
-        *_, finished = edit(asked, small)
+        *_, finished = edit(asked, fitting)
         return finished.result.uncomposited[:], finished.report
 
     return moved
@@ -250,17 +252,21 @@ def test_what_is_no_name_of_a_motion_adapter_is_refused():
 
 
 @pytest.mark.parametrize("method", UNETS)
-def test_guidance_of_one_costs_no_row_without_words(small, monkeypatch, method):
+def test_guidance_of_one_costs_no_row_without_words(fitting, monkeypatch, method):
     """At a scale of 1 the half without words cancels out, so that it need not run; the
     result is as with a scale next to it."""
     rows = []
-    note_calls(monkeypatch, small, lambda x, step, text, *_: rows.append(text.branches))
+    note_calls(
+        monkeypatch, fitting, lambda x, step, text, *_: rows.append(text.branches)
+    )
     more = {"optimise_until": 0.0} if method == "fresco" else {}
+    if method == "instruct_pix2pix":
+        more = {"source_guidance": 1.0}
     results = []
     for scale in (1.0, 1.0 + 1e-6):
         rows.clear()
         given = params(method, guidance_scale=scale, **more)
-        result = finish(edit_clip(small, requested(method), given))
+        result = finish(edit_clip(fitting, requested(method), given))
         results.append(np.asarray(result.uncomposited).astype(int))
         halves = {branch.partition("/")[0] for call in rows for branch in call}
         assert ("uncond" in halves) == (scale != 1)

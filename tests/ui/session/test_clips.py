@@ -64,7 +64,7 @@ def test_a_short_clip_is_taken_whole_and_its_frames_are_kept(upload, clip):
     opened, note = upload()
     assert (len(opened.frames), note, opened.own) == (10, "", True)
     asked = opened.request
-    assert (asked.method, asked.loras) == ("infedit", ("storybook/fast",))
+    assert (asked.method, asked.loras) == ("instruct_pix2pix", ("storybook/fast",))
     assert len(list(opened.folder.glob("0*.jpg"))) == 10
     assert (off(opened.frames[7], 47) <= 2).all()
     whole = opened.request.clip.read(0, 10)  # in any order
