@@ -1,7 +1,7 @@
 """The protocol of a model, as recipes use it. Importing this module loads no torch."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from regrain.editing.media.lazy_frames import Numbers, Size
 from regrain.editing.storage.texts import Json, Values
@@ -14,13 +14,11 @@ if TYPE_CHECKING:
     from regrain.editing.attention.layers import AttentionLayer, Grid
     from regrain.editing.diffusion.schedule import Prediction, Schedule, Step
     from regrain.editing.diffusion.text import PromptEmbedding
+    from regrain.editing.models.files.offers import Beside
     from regrain.editing.models.files.schedulers import OtherScheduler
     from regrain.editing.models.intervention import Intervention
 
 
-Beside = Literal["", "hole", "source"]
-"""What a network reads beside its own latents: nothing; a mask and the latents of what
-is around it, as an inpainting model; or the source's latents, as InstructPix2Pix."""
 Shapes = dict[str, Numbers]
 """Shapes of weights by name."""
 
@@ -48,7 +46,7 @@ class Backbone(Protocol):
     other_scheduler: "OtherScheduler | None"
     notes: tuple[str, ...]
     loras: tuple[str, ...]
-    beside: Beside
+    beside: "Beside"
     told_guidance: bool
     offers: frozenset[str]
     prediction: "Prediction"

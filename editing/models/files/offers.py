@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.backbone import Beside
 from regrain.editing.models.files.config_keys import CLASSES
 from regrain.editing.models.files.schedulers import NEAREST
 from regrain.editing.params.registry import SUPPORTED
@@ -42,6 +41,11 @@ _CONDITIONS = {
 CONTROLLED = "WanVACETransformer3DModel"
 """The class of a Wan with control blocks."""
 _LARGE = 40  # heads of Wan with 14 billion weights
+
+
+Beside = Literal["", "hole", "source"]
+"""What a network reads beside its own latents: nothing; a mask and the latents of what
+is around it, as an inpainting model; or the source's latents, as InstructPix2Pix."""
 
 
 class Family(NamedTuple):

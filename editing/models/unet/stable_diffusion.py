@@ -18,9 +18,8 @@ from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
-from regrain.editing.models.backbone import Beside
 from regrain.editing.models.files.configs import image_factor, short_side
-from regrain.editing.models.files.offers import STABLE_DIFFUSION, kind_beside
+from regrain.editing.models.files.offers import STABLE_DIFFUSION, Beside, kind_beside
 from regrain.editing.models.files.schedulers import OtherScheduler
 from regrain.editing.models.files.words import Tokens, Words, tokenise
 from regrain.editing.models.finite import is_finite

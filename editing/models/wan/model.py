@@ -18,8 +18,8 @@ from regrain.editing.attention.layers import Grid
 from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
-from regrain.editing.models.backbone import Beside
 from regrain.editing.models.files.configs import wan_factor, wan_side
+from regrain.editing.models.files.offers import Beside
 from regrain.editing.models.files.words import Words
 from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import PLAIN, Intervention

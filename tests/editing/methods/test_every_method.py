@@ -74,8 +74,11 @@ def test_anchors_take_the_same_way_again(fitting, monkeypatch, method, prompt, g
 
 
 # FRESCO's key frames may be far apart: what newly appears in one is not taken from the
-# one before. SDEdit follows the motion between key frames alone.
-@pytest.mark.parametrize("method", sorted({*having("flow")} - {"fresco", "sdedit"}))
+# one before. Others follow the motion between key frames, or in `steady`, alone.
+NOT_ALONG = {"fresco", "sdedit", "instruct_pix2pix"}
+
+
+@pytest.mark.parametrize("method", sorted({*having("flow")} - NOT_ALONG))
 def test_motion_does_not_lead_over_a_break(fitting, method):
     pieces = WindowFrames.whole(FRAMES), WindowFrames((0, 1, 2), breaks=(1,))
     recipe = METHODS[method].run
@@ -207,8 +210,9 @@ def check_events(method, seen, attention):
         ]
         assert done == [(i + 1, len(done)) for i in range(len(done))], stage
     assert set(attention) == CASES[method].heat
-    # These two change attention in the first of two steps, and only that counts.
-    thirds = set() if method in ("videograin", "fresco") else {"middle", "late"}
+    # These change attention in the first of two steps, and only that counts.
+    first_alone = ("videograin", "fresco", "instruct_pix2pix")
+    thirds = set() if method in first_alone else {"middle", "late"}
     assert all(set(maps.parts) == thirds for maps in attention.values())
     previews = shown_in(seen, "editing")
     assert len(previews) == sum(
