@@ -1,5 +1,6 @@
 // @ts-check
 // The frame with its masks, and everything around it.
+import { showAbove } from "./shared/dialog.js";
 import { icon, isStacked, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { watchLooking, fitView } from "./shared/looking.js";
@@ -63,10 +64,9 @@ const layOut = (editor, trigger) => {
     marks: [line.cuts.toggle, line.keys.toggle, line.legend],
   });
   const toolbar = makeToolbar(editor, surface, heard, refine.node);
-  const help = makeHelp();
   const bubble = makeBubble(editor, surface.node);
   const shown = [makeTrim(), toolbar.node, surface.node, bubble.node, line.node, note.node, finders.cost];
-  const root = make("div", "rg-editor", ...shown, heard, help, files.dialog);
+  const root = make("div", "rg-editor", ...shown, heard);
   const still = make("span", {
     className: "rg-chip rg-still",
     hidden: true,
@@ -74,7 +74,7 @@ const layOut = (editor, trigger) => {
   });
   surface.node.append(chip, still);
   Object.assign(root, { editor }); // for tests
-  const views = { root, chip, still, surface, note, previews, bubble, help };
+  const views = { root, chip, still, surface, note, previews, bubble };
   return { ...views, finders, files, maskTools, line, focus, refine, toolbar };
 };
 
@@ -84,8 +84,9 @@ const layOut = (editor, trigger) => {
  * @param {Trigger} trigger
  */
 const listenToPage = (editor, trigger) => {
-  const { root, surface, line, note, bubble, toolbar, help } = editor.parts;
-  const showHelp = () => help.showModal();
+  const { root, surface, line, note, bubble, toolbar } = editor.parts;
+  const help = makeHelp();
+  const showHelp = () => showAbove(help);
   hub.on("help", showHelp);
   const giveUp = watchPointer(editor, surface.canvas);
   watchLooking(surface.canvas, giveUp);

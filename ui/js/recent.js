@@ -66,7 +66,7 @@ export function mount(element, props, trigger, watch) {
   });
   const said = make("div"); // holds an alert while there is something to say
   const where = make("p", "rg-note");
-  element.replaceChildren(folded, path, said, where, question.node);
+  element.replaceChildren(folded, path, said, where);
   /** @param {string} key */
   const open = (key) => {
     opening = true;

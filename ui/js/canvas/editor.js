@@ -17,7 +17,6 @@ import { frameOf, progressOf } from "./state.js";
  * @property {HTMLElement} root
  * @property {HTMLElement} chip says what is awaited
  * @property {HTMLElement} still stands where a try of one frame is shown
- * @property {HTMLDialogElement} help
  * @property {ReturnType<typeof import("./surface.js").makeSurface>} surface
  * @property {ReturnType<typeof import("./note.js").makeNote>} note
  * @property {ReturnType<typeof import("./preview.js").makePreviews>} previews

@@ -162,10 +162,11 @@ const commandOf = (editor, event) => {
  * @param {boolean} undoes whether it may undo, which an untouched field leaves to the mask
  * @param {Editor} editor
  */
-const isElsewhere = ({ target }, undoes, { parts }) => {
+const isElsewhere = ({ target, key }, undoes, { parts }) => {
   const field = target instanceof Element && target.closest(FIELDS);
   const takesIt = field && !(undoes && parts.bubble.isUntouched(field));
-  return takesIt || document.querySelector("dialog[open]") || document.body.dataset.stage === "edit";
+  const atMasks = document.body.dataset.stage !== "edit" || key === "?";
+  return takesIt || document.querySelector("dialog[open]") || !atMasks;
 };
 
 /**

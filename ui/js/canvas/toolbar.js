@@ -82,7 +82,7 @@ export const makeToolbar = (editor, surface, heard, refining) => {
   const about = "Shrink, grow, holes, feather, focus, files, finder, shots, key frames";
   const opener = iconButton("rg-tool rg-refine", "refine", about, undefined, "Refine");
   /** @param {Element} target */
-  const inPicture = (target) => Boolean(target.closest(".rg-canvas-stage, .rg-time, dialog"));
+  const inPicture = (target) => Boolean(target.closest(".rg-canvas-stage, .rg-time"));
   const menu = makeMenu(opener, refining, inPicture);
   const node = make("div", "rg-toolbar", tools, undo, track, menu.node);
   const refresh = () => {

@@ -172,5 +172,5 @@ export const makeUpload = (open, limits) => {
   };
   hub.on("clip", rest);
   hub.on("lost", rest);
-  return { nodes: [field, line.node, question.node], choose: () => field.click(), failed };
+  return { nodes: [field, line.node], choose: () => field.click(), failed };
 };
