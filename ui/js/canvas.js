@@ -105,7 +105,7 @@ const listenToPage = (editor, trigger) => {
   });
   hub.on("choose", (label) => {
     hub.active = label;
-    hub.correcting = true;
+    hub.correcting = label > 0;
     editor.say("");
     redraw();
     // Whoever is at the list of regions writes there.
@@ -300,7 +300,10 @@ const showView = (editor, value, trigger) => {
   editor.release(value, before.length);
   // Not before the last of fast clicks: one would land on the words.
   const answered = value.acknowledged.some((nonce) => editor.marked.delete(nonce));
-  if (answered && !editor.pending.length) bubble.open();
+  if (answered && !editor.pending.length) {
+    editor.owesWords = true;
+    editor.showWords();
+  }
   sayAndGo(editor, value);
   editor.refresh();
   line.draw();

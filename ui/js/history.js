@@ -10,7 +10,7 @@ import { makeMenu } from "./shared/menu.js";
 /** @param {PastRun} run @param {boolean} ariaPressed @param {() => void} onclick */
 const makePicture = (run, ariaPressed, onclick) => {
   const { title, text, facts, clip } = run;
-  const ariaLabel = `Show ${title}: ${text}`;
+  const ariaLabel = `Show ${title}: ${text} ${clip || facts}`; // with all that is written on it
   const about = { className: "rg-run-picture", type: "button", title: text, ariaLabel, ariaPressed, onclick };
   /** @param {string} part @param {string} words */
   const makeLine = (part, words) => make("span", { className: "rg-run-" + part, dir: "auto" }, words);

@@ -72,8 +72,17 @@ const build = (value) => {
   else arrange(player);
   setPlaying(player, moves(player));
   player.root.append(player.stage, bar);
-  if (value.note) player.root.append(make("p", "rg-made", value.note));
+  if (value.note) player.root.append(make("p", "rg-made", forFingers(value.note)));
   return player;
+};
+
+/**
+ * Say what to do as it is done where fingers do it.
+ * @param {string} note
+ */
+const forFingers = (note) => {
+  if (!matchMedia("(pointer: coarse)").matches) return note;
+  return note.replace("Click", "Tap").replace("press Enter", "press Try");
 };
 
 /**

@@ -17,7 +17,7 @@ const FILES = {
   "edited.mp4": ["Video", "edited.mp4"],
   "whole.mp4": ["Whole clip", "Your whole clip, with the edited frames in their place"],
   "report.json": ["Report", "All settings and figures of this run, as JSON"],
-  "reconstruction.mp4": ["Reconstruction", "The source rebuilt from its inversion"],
+  "reconstruction.mp4": ["Rebuilt source", "The source rebuilt from its own noise, without an edit"],
   "project.zip": ["Save", "Save this run with its clip, masks, words and settings, to open it here again"],
 };
 

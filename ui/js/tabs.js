@@ -77,11 +77,12 @@ export function mount(element) {
   const { node: menu, trim } = makeClipMenu();
   element.replaceChildren(make("div", "rg-tabs", facts, looks, menu));
   let hasEdits = false;
+  let hasRun = false; // or tried
   const draw = () => {
     const isEdit = atEdit();
     pressOnly(looks, isEdit ? hub.compare : "masks");
     for (const one of childrenOf(looks).slice(2)) one.hidden = !isEdit;
-    looks.hidden = Boolean(hub.clip?.own) && !hasEdits && !isEdit && !hub.running;
+    looks.hidden = Boolean(hub.clip?.own) && !hasEdits && !isEdit && !hasRun;
   };
   /** @param {import("./types").ClipView} clip */
   const show = (clip) => {
@@ -92,12 +93,18 @@ export function mount(element) {
   };
   hub.on("stage", draw);
   hub.on("compare", draw);
-  hub.on("running", draw);
+  hub.on("running", (on) => {
+    hasRun ||= on;
+    draw();
+  });
   hub.on("edits", (count) => {
     hasEdits = count > 0;
     draw();
   });
-  hub.on("clip", show);
+  hub.on("clip", (clip) => {
+    hasRun = Boolean(hub.running);
+    show(clip);
+  });
   if (hub.clip) show(hub.clip);
   showStage(document.body.dataset.stage === "edit" ? "edit" : "masks");
 }

@@ -52,6 +52,6 @@ export const makeMaskFiles = (editor, trigger) => {
     showAbove(dialog);
   };
   const hint = "Import masks of this clip from files, or export them (M)";
-  const node = iconButton("rg-tool rg-small", "files", hint, show, "Files", FILES);
+  const node = iconButton("rg-tool rg-small", "files", hint, show, "Import or export", FILES);
   return { node, show };
 };

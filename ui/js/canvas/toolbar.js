@@ -25,7 +25,7 @@ const TOOLS = [
  */
 const makeTools = (editor, canvas, sizes, heard) => {
   const buttons = TOOLS.map(([tool, text, hint]) => {
-    return iconButton("rg-tool", tool, hint, () => choose(tool), text, { data: { tool } });
+    return iconButton("rg-tool", tool, hint, () => editor.choose(tool), text, { data: { tool } });
   });
   /** @param {Tool} name */
   const choose = (name) => {

@@ -1,7 +1,7 @@
 // @ts-check
 // Which stretch of one's own file is used: two handles over small pictures of the whole of it.
 import { button, fillSelect, make, takeKey } from "../shared/dom.js";
-import { fileUrl, hub, showStage } from "../shared/hub.js";
+import { fileUrl, hub, mayOpen, showStage } from "../shared/hub.js";
 import { clamp } from "../shared/numbers.js";
 import { makeQuestion } from "../shared/dialog.js";
 import { isMasked } from "./cells.js";
@@ -262,7 +262,7 @@ export const makeTrim = () => {
   const mayUse = makeWarning();
   const take = async () => {
     const { first: start, stride } = trim.range;
-    if (!(await mayUse(trim.range))) return;
+    if (!(await mayUse(trim.range)) || !mayOpen("Taking these frames from the file")) return;
     hub.tell("trim", { start, stride, frames: countOf(trim.range) });
   };
   const use = button("rg-tool", "Use these frames", take, "Regions, words and masks of these frames stay");
