@@ -114,6 +114,8 @@ const turnTo = ({ edits, value, root }) => {
 export function mount(element, props, trigger, watch) {
   /** @type {Player | null} */
   let player = null;
+  const body = make("div");
+  element.replaceChildren(body, make("div", "rg-taking")); // what can be taken away, see result.js
   hub.on("stage", (name) => {
     const seen = name === "edit";
     // What nobody sees takes a tenth of a processor all the same.
@@ -128,21 +130,30 @@ export function mount(element, props, trigger, watch) {
   hub.on("view", look);
   look();
   addEventListener("resize", () => chooseLook(player, element));
+  /** @type {import("./types").PlayerView | null} */
+  let tried = null;
+  hub.on("again", () => tried && showStill(tried));
+  /** @param {import("./types").PlayerView} value */
+  const showTry = (value) => {
+    const shows = showStill(value);
+    if (shows) tried = value;
+    return shows;
+  };
   // What was made of the whole clip stays beside a try, and while another is made.
   /** @param {import("./types").PlayerView} value */
-  const stays = (value) => showStill(value) || (value.begins && (player?.edits.length || hub.attempt));
+  const stays = (value) => showTry(value) || (value.begins && (player?.edits.length || hub.attempt));
   follow(props, watch, (value) => {
     if (value && stays(value)) return;
     clearTimeout(player?.due);
     hub.tell("edits", value?.edits.length ?? 0);
     if (!value) {
       player = null;
-      element.replaceChildren(make("p", "rg-note", "Press Run, and the edit plays here."));
+      body.replaceChildren(make("p", "rg-note", "Press Run, and the edit plays here."));
       return;
     }
     player = build(value);
     followChoice(player);
-    element.replaceChildren(player.root);
+    body.replaceChildren(player.root);
     chooseLook(player, element);
     keepUp(player);
     turnTo(player);

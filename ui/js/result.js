@@ -164,12 +164,14 @@ export function mount(element, props, trigger, watch) {
     const maps = value?.attention;
     inspector = maps?.maps.length ? new Inspector(maps) : null;
     element.replaceChildren();
+    const taking = document.querySelector(".rg-taking"); // below the picture, wherever settings end
+    taking?.replaceChildren();
     if (!value) return;
     menu.fill(value, (file) => wanting.want(value.key, file));
     const root = make(
       "div",
       "rg-result",
-      menu.node,
+      !taking && menu.node,
       wanting.said,
       value.whole && make("p", "rg-note", value.whole),
       makeFacts(value.facts),
@@ -183,5 +185,6 @@ export function mount(element, props, trigger, watch) {
     );
     turn(1);
     element.replaceChildren(root);
+    taking?.replaceChildren(menu.node);
   });
 }

@@ -193,6 +193,8 @@ export type Hub = import("./shared/hub.js").Hub;
 
 /** Data by the name of what is told. */
 export interface Told {
+  /** Show the last try again, in its place in the clip. */
+  again: void;
   act: { act: ActName; label: number; cards: CardsSaying } & Partial<Act>;
   add: void;
   attempt: void;

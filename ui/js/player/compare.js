@@ -50,7 +50,7 @@ const makeWipe = (stage, value) => {
 /** @param {Player} player @param {string} path @param {() => void} changed */
 const makeRebuilt = (player, path, changed) => {
   const addPane = () => {
-    const pane = makePane("reconstruction", "Reconstruction", path);
+    const pane = makePane("reconstruction", "Rebuilt source", path);
     player.source.box.after(pane.box);
     return { ...pane, on: false };
   };
