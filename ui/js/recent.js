@@ -126,7 +126,7 @@ export function mount(element, props, trigger, watch) {
     const alert = make("p", { className: "rg-note", role: "alert" }, failed);
     said.replaceChildren(...(failed ? [alert] : []));
     where.textContent = whereabouts(folder);
-    if (opening) hub.tell(failed ? "unopened" : "opened");
+    if (failed || opening) hub.tell(failed ? "unopened" : "opened");
     opening = false;
   });
   folded.addEventListener("toggle", () => {
