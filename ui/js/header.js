@@ -10,7 +10,9 @@ const OWN = "regrain-own"; // the page of this browser that last had a clip of o
 const SERVER = "regrain-server";
 const RUNNING = "regrain-running";
 const HERE = 45_000; // milliseconds between signs of life; a page without any is forgotten after two minutes
-const OF_SERVER = ".rg-run, .rg-opener, .rg-history, .rg-downloads, #queue"; // which can do nothing without it
+// What can do nothing without it.
+const OF_SERVER =
+  ".rg-run, .rg-opener, .rg-history, .rg-downloads, #queue, .rg-toolbar > *, .rg-cards-head > button";
 const RESTARTED = 5_000; // milliseconds between questions whether the server is another one
 
 let listening = false;
