@@ -185,12 +185,14 @@ class Handlers:
 
     def cards(self, session: Session, model: object = None) -> Changes:
         """Return the cards and the composed prompt; of a chosen model also whether it
-        looks at pictures."""
+        looks at pictures, and is told what to do."""
         blind = None
+        instructs = False
         if self.catalogue.is_usable(model):
             blind = self.catalogue.blind(str(model), session.method)
+            instructs = self.catalogue.instructs(str(model))
         return {
-            "cards": session_views.cards(session, blind),
+            "cards": session_views.cards(session, blind, instructs),
             "prompt": session_views.prompts(session),
         }
 

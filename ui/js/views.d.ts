@@ -216,6 +216,8 @@ export interface CardsView {
   regions: RegionCard[];
   /** Another number each time that the words replace what was typed */
   anew?: number;
+  /** Whether the model is told what to do, not what is seen in the end */
+  instructs?: boolean;
 }
 
 /** What is said of a region. */

@@ -306,9 +306,11 @@ def lost(note: str) -> CanvasGone:
     return CanvasGone(note, gone=True, alarm=True)
 
 
-def cards(session: Session, blind: str | None = None) -> CardsView:
-    """Show one card per region, uppermost first; `blind` is `Catalogue.blind`, where it
-    may be new."""
+def cards(
+    session: Session, blind: str | None = None, instructs: bool = False
+) -> CardsView:
+    """Show one card per region, uppermost first; `blind` and `instructs` are those of
+    `Catalogue`, where they may be new."""
     regions = session.state.regions
     ground = WHITE if METHODS[session.method].sees_pictures else GREY
     shown = [
@@ -336,6 +338,7 @@ def cards(session: Session, blind: str | None = None) -> CardsView:
         blind=blind,
         full=len(regions) >= MAX_REGIONS,
         regions=shown,
+        instructs=instructs,
     )
 
 

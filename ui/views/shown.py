@@ -249,6 +249,8 @@ class CardsView:
     regions: list[RegionCard]
     # Another number each time that the words replace what was typed
     anew: float | None = None
+    # Whether the model is told what to do, not what is seen in the end
+    instructs: bool = False
 
 
 @dataclass(frozen=True)

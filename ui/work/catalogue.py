@@ -247,6 +247,15 @@ class Catalogue:
             return "With this model, the method VACE looks at pictures."
         return "This model cannot look at pictures. Stable Diffusion 1.5 and SDXL can."
 
+    def instructs(self, model: str) -> bool:
+        """Tell whether a model is told what to do, not what is seen in the end: the
+        published ones that see the source are taught instructions.
+
+        Raises as `reader` does.
+        """
+        family = self._facts(model).family
+        return bool(family and "source" in family.offers)
+
     def lacks(self, model: str) -> dict[str, str]:
         """Say of each method that a model cannot be used with why not; empty where its
         family is not known."""

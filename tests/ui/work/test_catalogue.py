@@ -99,14 +99,14 @@ def test_a_broken_file_is_noticed_when_it_is_chosen(models, tmp_path, content):
     assert known.model("broken.safetensors") == "broken.safetensors"
 
 
-def cached(id):
+def cached(id, **more):
     """Make it seem that a Stable Diffusion was fetched from the hub."""
     folder = Path(constants.HF_HUB_CACHE, f"models--{id.replace('/', '--')}")
     unet = folder / "snapshots" / "0" / "unet"
     unet.mkdir(parents=True)
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text("0")
-    write_json(unet / "config.json", {"cross_attention_dim": 768})
+    write_json(unet / "config.json", {"cross_attention_dim": 768} | more)
     save_file({"a": torch.zeros(2)}, unet / "diffusion_pytorch_model.safetensors")
 
 
@@ -121,7 +121,7 @@ def test_a_model_of_the_hub_is_chosen_once_it_was_fetched(tmp_path, monkeypatch)
         cached(id)
         assert not known.lacks_files(id)
         assert known.model(id) == id
-        assert known.lacks(id).keys() == {"flow_regions", "vace"}
+        assert known.lacks(id).keys() == {"flow_regions", "vace", "instruct_pix2pix"}
     assert known.models == [BUILT_IN_MODEL, KNOWN[0].id]
     monkeypatch.setenv("REGRAIN_ALLOWED_MODELS", other)
     assert known.models == [BUILT_IN_MODEL]
@@ -130,6 +130,18 @@ def test_a_model_of_the_hub_is_chosen_once_it_was_fetched(tmp_path, monkeypatch)
         assert not known.lacks_files(id)
         with pytest.raises(RequestError, match="was not found"):
             known.model(id)
+
+
+@pytest.mark.usefixtures("models")
+def test_published_models_that_see_the_source_are_told_what_to_do(tmp_path):
+    """The built-in one edits by what sees, too, but is told what is seen."""
+    known = Catalogue({}, tmp_path)
+    assert not known.instructs(BUILT_IN_MODEL)
+    assert "instruct_pix2pix" not in known.lacks(BUILT_IN_MODEL)
+    cached("owner/seeing", in_channels=8)
+    assert known.instructs("owner/seeing")
+    assert not known.lacks("owner/seeing").keys() & {"instruct_pix2pix", "infedit"}
+    assert "videograin" in known.lacks("owner/seeing")
 
 
 def test_a_path_is_taken_on_ones_own_machine_alone(

@@ -42,7 +42,7 @@ export const makeText = (region, key, title, placeholder, changed) => {
  * @param {() => void} changed
  */
 export const makeChange = (region, source, changed) => {
-  const { node, input } = makeText(region, "prompt", "Make it", "", changed);
+  const { node, input } = makeText(region, "prompt", hub.change, "", changed);
   const say = () => {
     const words = region.source.trim();
     input.placeholder = words ? `stays ${words}` : "stays as it is";

@@ -23,6 +23,8 @@ export class Hub {
   regions = [];
   /** Why the model looks at no pictures; empty if it does. */
   blind = "";
+  /** What the field is called that says what a region becomes, or what the model is told to do. */
+  change = "Make it";
   /** Label of the region of all that no other covers. */
   rest = 0;
   /** The canvas, once it is there. @type {import("../types").Editor | null} */
