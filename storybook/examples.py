@@ -217,13 +217,15 @@ TABLE = {
     "01_two_animals": Example(
         950, 2, kinds("cat", "rabbit"), altered(regions(a0="a fox", a1="a panda"), seed=5, **FAST)
     ),
-    "02_one_animal": Example(1574, 1, any_of("fox", where=("snow",)), regions(a0="a panda")),
+    "02_one_animal": Example(
+        1574, 1, any_of("fox", where=("snow",)), altered(regions(a0="a panda"), **FAST)
+    ),
     "03_like_a_picture": Example(
         306, 2, any_of(*BEASTS, where=("grass", "forest", "snow")),
         pictured(regions(a0="a cat", a1="a robot"), ("cat", "#3fb8a8"), ("robot", "#c9549b")),
     ),
     "03_focus_on": Example(
-        2004, 1, any_of("rabbit", where=("snow",)), large("a fox", focus="on"), height=0.24
+        2004, 1, any_of("rabbit", where=("snow",)), large("a fox", focus="on", **FAST), height=0.24
     ),
     "04_style": Example(
         72, 1, any_of("fox", "dog", "panda", where=OUTSIDE),

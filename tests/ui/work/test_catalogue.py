@@ -255,12 +255,12 @@ def test_choosing_a_model_shows_its_settings_and_empties_what_it_predicts(
 
 def test_another_method_comes_with_its_additions(tmp_path, monkeypatch):
     handlers = SettingHandlers(Catalogue({}, tmp_path), None, None, None)
-    session = SimpleNamespace(method="infedit", lock=nullcontext())
+    session = SimpleNamespace(method="instruct_pix2pix", lock=nullcontext())
     monkeypatch.setattr(SettingHandlers, "session", lambda *_: session)
     monkeypatch.setattr(SettingHandlers, "cards", lambda *_: {})
     chosen = SimpleNamespace(_data={"name": "videograin"})
     monkeypatch.setattr(clip_handlers, "event_data", lambda event: event._data)
-    said = {"given": {"infedit": {"cuts": "2", "steps": 3}}}
+    said = {"given": {"instruct_pix2pix": {"cuts": "2", "steps": 3}}}
     added = [BUILT_IN_FAST, "ink"]
     shown = handlers.switch(chosen, None, BUILT_IN_MODEL, added, said)
     assert shown["added"] == ["ink", BUILT_IN_MOTION]
@@ -268,7 +268,7 @@ def test_another_method_comes_with_its_additions(tmp_path, monkeypatch):
     assert session.method == "videograin"
     assert shown["settings"].given["videograin"] == {"cuts": "2"}
     # another at once, before the page has heard of the first
-    chosen._data = {"name": "sdedit", "before": "infedit"}
+    chosen._data = {"name": "sdedit", "before": "instruct_pix2pix"}
     shown = handlers.switch(chosen, None, BUILT_IN_MODEL, added, said)
     assert BUILT_IN_FAST not in shown["added"]
     assert shown["settings"].given["sdedit"] == {"cuts": "2"}
