@@ -17,7 +17,7 @@ JOINED = HEAD + struct.pack("<IQ8xIQ8x", 8, 5, 8, 0)
 ONE = np.ones(1, np.float32)
 IMAGE = b'{"id": 1, "file_name": "0.png", "width": 8, "height": 8}'
 OBJECT = b'{"image_id": 1, "category_id": 1, "track_id": 2}'
-RUN = f"edit run '{ASSETS / 'examples/02_one_animal'}' -o out"
+RUN = f"edit run '{ASSETS / 'examples/02_one_animal'}' -o out --method videograin"
 OBJECTS = b'{"images": [%b], "annotations": [%b]}' % (IMAGE, OBJECT)
 # For each thing that left, a command line that asks for it, run in an empty folder; or
 # the command line and files in that folder. Endpoints are asked for in
