@@ -84,9 +84,10 @@ const makeFileField = (send) => {
 const openCutout = (region, ask) => {
   /** @type {ReturnType<typeof makeCutout> | null} */
   let cutout = null;
-  /** @param {import("../types").Cutting} told @param {string | null} words */
-  return (told, words) => {
+  /** @param {HTMLElement} home @param {import("../types").Cutting} told @param {string | null} words */
+  return (home, told, words) => {
     cutout ??= makeCutout(region.name, ask);
+    if (!cutout.node.isConnected) home.append(cutout.node);
     cutout.show(told, words);
   };
 };
@@ -165,7 +166,7 @@ export const makePicture = (region, card, { act, changed }) => {
   };
   /** @param {import("../types").CanvasView} told */
   const note = ({ note: words, alarm, cutting }) => {
-    if (asking && cutting?.label === region.label) showCutout(cutting, words);
+    if (asking && cutting?.label === region.label) showCutout(node, cutting, words);
     said.textContent = asking ? words : "";
     said.classList.toggle("rg-alarm", asking && Boolean(alarm));
     asking = false;
