@@ -172,7 +172,7 @@ def test_the_command_edits_from_any_folder_by_a_method_of_the_documents(installe
         "[regrain.methods]\ngentle = own_method:gentle\n"
     )
     given = ("--method", "gentle", "--set", "steps=2", "--prompt", "a fox on the grass")
-    ran = regrain(installed, "edit", "run", "02_one_animal", "-o", "own", *given)
+    ran = regrain(installed, "edit", "run", "10_background", "-o", "own", *given)
     assert ran.returncode == 0, ran.stderr
     assert (folder / "own" / "edited.mp4").stat().st_size > 1000
     assert read_json(folder / "own" / "report.json")["request"]["method"] == "gentle"

@@ -50,6 +50,7 @@ def folder(tmp_path_factory):
     write_wan(folder / "vace", vace=True)
     write_small_model(folder / "sdxl", sdxl=True)
     write_small_model(folder / "inpaints", beside="hole")
+    write_small_model(folder / "seeing", beside="source")
     unet = load.load_backbone(str(write_small_model(folder / "small"))).unet
     write_control_net(folder / "net", unet, 0.05, (8, 8))
     write_adapter(folder / "motion" / "moving", unet, heads=2)

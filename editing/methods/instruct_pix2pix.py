@@ -71,7 +71,6 @@ def run(
     steps = sampling.steps
     inside = working.inside() if params.blend else None
     copies = (len(edits), 1, 1, 1)
-    known = source.repeat(copies)
 
     yield Stage("editing")
     told = StepEvents(source, working, params.preview_every, len(steps))
@@ -86,7 +85,7 @@ def run(
         ]
         x0, eps = (torch.cat(both) for both in zip(*answers, strict=True))
         if inside is not None:
-            x0 = blend_edits(x0, known, inside)
+            x0 = blend_edits(x0, source, inside)
             eps = (x - step.signal * x0) / step.noise
         added = common_noise(source, fresh) if sampling.random else noise
         x = sampling.advance(

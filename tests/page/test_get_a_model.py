@@ -59,7 +59,7 @@ def test_a_model_is_got_by_hand(own, open_page, tmp_path, look):
     about = dialog.get_by_role("row", name="LCM Dreamshaper").inner_text()
     for fact in ("SimianLuo/", "Edits in 4 steps", "4.3 GB", "at least 4.9 GB", "mit"):
         assert fact in about
-    assert dialog.get_by_role("button", name="Fetch").count() == 6
+    assert dialog.get_by_role("button", name="Fetch").count() == 7
     check(page, "Get a model")
     dialog.get_by_role("button", name="Fetch LCM Dreamshaper").click()
     dialog.get_by_text("the hub cannot be reached").wait_for()

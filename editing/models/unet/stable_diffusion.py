@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
 from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
+from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.files.configs import image_factor, short_side
 from regrain.editing.models.files.offers import STABLE_DIFFUSION, Beside, kind_beside
@@ -338,6 +339,12 @@ class StableDiffusion(TurnTaking):
         )  # without a copy, unlike `tensor`
         given = self.read_by(rows, text)
         wide = rows
+        if self.beside and change.beside is None:
+            raise ModelError(
+                "model",
+                f"{shorten(self.id)} reads more than its latents, which this method does "
+                "not give it. Use another method or model.",
+            )
         if change.beside is not None:
             copies = len(rows) // len(change.beside)
             beside = change.beside.to(rows).repeat(copies, 1, 1, 1)

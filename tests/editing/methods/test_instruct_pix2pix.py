@@ -195,6 +195,14 @@ def test_other_models_are_refused_by_name(small_folder):
         list(edit(request))
 
 
+def test_a_call_that_shows_it_nothing_is_refused(folder_of):
+    """As of a method of another package that does not know such models."""
+    model = load_backbone(str(folder_of(False)))
+    text = model.embed(["a cat"])
+    with pytest.raises(ModelError, match="reads more than its latents"):
+        model.predict(torch.randn(SHAPE), model.schedule.sampling(4)[0], text)
+
+
 @pytest.mark.parametrize("method", ["sdedit", "infedit", "fresco"])
 def test_methods_that_draw_anew_take_it(folder_of, tmp_path, method):
     """They show it the source, as the autoencoder gives it."""

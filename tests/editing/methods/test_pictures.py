@@ -14,7 +14,7 @@ from made_clips import off
 from made_models import loaded, write_small_model
 from made_pictures import write_encoder, write_picture, write_picture_adapter
 from PIL import Image
-from wiring import FRAMES, UNETS, near, requested
+from wiring import FRAMES, PLAIN_UNETS, near, requested
 
 from regrain.editing import edit, load_project, save_project
 from regrain.editing.__main__ import main
@@ -99,7 +99,7 @@ def decoded(request, model):
 @pytest.mark.full(but="sdedit-False")
 @pytest.mark.parametrize(
     ("method", "sdxl"),
-    [*((m, False) for m in UNETS), ("sdedit", True)],
+    [*((m, False) for m in PLAIN_UNETS), ("sdedit", True)],
     indirect=["sdxl"],
 )
 def test_the_halves_of_the_edit_see_pictures_and_the_source_none(

@@ -8,7 +8,7 @@ from cases import BASES
 from made_models import write_control_net
 from running import note_calls
 from tuning_runs import learned, request, same
-from wiring import UNETS, check_formulas, drive, requested
+from wiring import PLAIN_UNETS, check_formulas, drive, requested
 
 from regrain.editing import Adapter, RequestError, edit, save_adapter, tune
 from regrain.editing.models.unet.tuned import tuned
@@ -34,7 +34,7 @@ def edited(model, asked):
 
 
 @pytest.mark.full(but="sdedit")
-@pytest.mark.parametrize("method", UNETS)
+@pytest.mark.parametrize("method", PLAIN_UNETS)
 def test_tuned_models_follow_the_formulas_in_every_call(
     small, adapter, tmp_path, monkeypatch, method
 ):

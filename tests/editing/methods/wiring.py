@@ -46,6 +46,8 @@ SEEN: dict[str, Callable[[int, int], list[int]]] = {
     "all": lambda frame, count: list(range(count)),
 }
 UNETS = [name for name in METHODS if "image_unet" in METHODS[name].needs]
+# Those that edit with any UNet, not only with one that sees the source.
+PLAIN_UNETS = [name for name in UNETS if "source" not in METHODS[name].needs]
 # What small edits have in common.
 MODULATED = {"modulate_until": 1.0, "schedule_power": 1.0, "self_strength": 0.8}
 SHORT = {"steps": 4, "preview_every": 0}

@@ -12,7 +12,7 @@ from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from made_models import SCHEDULER, load_double, randn, write_small_model
 from pipelines import PROMPT, in_double, pipeline_of, sampled_by
 from single_files import load_file_of, original_layout
-from wiring import UNETS, drive, requested
+from wiring import PLAIN_UNETS, drive, requested
 
 from regrain.editing.diffusion.samplers import Sampling
 from regrain.editing.diffusion.schedule import Schedule, advance, split
@@ -116,7 +116,7 @@ def test_an_inversion_ends_at_the_last_level_with_signal(steps, spacing):
         assert schedule.levels(steps, inverted=True)[-1] == 998
 
 
-@pytest.mark.parametrize("method", UNETS)
+@pytest.mark.parametrize("method", PLAIN_UNETS)
 def test_every_method_edits_and_inverts_to_latents_with_signal(model, method, tmp_path):
     given = {"steps": 4, "tune_steps": 2, "preview_every": 0, "strength": 1.0}
     known = METHODS[method].Params.model_fields
