@@ -131,7 +131,7 @@ def test_a_server_that_is_killed_at_each_stage_loses_nothing(kept, open_page, tm
         page.wait_for_selector(PREVIEW)  # whose script comes with the first
         kept.kill()
         page.wait_for_selector("#progress .rg-detail", state="hidden")
-        assert page.title() == "Regrain"  # no step is under way
+        wait(lambda: page.title() == "Regrain", "no step is under way")
         come_back(kept, page)  # in a run, which alone is lost
     page.wait_for_selector("#progress [role=alert] >> text=The run was interrupted")
     has_words(page, "a fox")
