@@ -421,7 +421,7 @@ def doctor(device: _Device = None) -> None:
     from regrain.editing.cli.doctor import examine
 
     for what, how in examine():
-        typer.echo(f"{what:27}{how}")
+        typer.echo(f"{what:26} {how}")
 
 
 def main(arguments: list[str] | None = None, name: str = "python -m editing") -> int:

@@ -85,6 +85,15 @@ def test_html_empty(opened):
     assert opened.evaluate(FOLLOWED) == "null"
 
 
+def test_api_panel(opened):
+    opened.evaluate("document.querySelector('footer button').click()")
+    beside = opened.wait_for_selector(".api-docs .backdrop")
+    opened.keyboard.press("Escape")
+    assert beside.is_visible()
+    beside.dispatch_event("click")
+    opened.wait_for_selector(".api-docs", state="detached")
+
+
 @pytest.mark.parametrize("element", ELEMENTS)
 def test_elements(opened, element):
     opened.wait_for_selector(ELEMENTS[element], state="attached", timeout=60_000)

@@ -36,7 +36,7 @@ _NOTHING_BOXED = (
 )
 _UNSURE = "Unsure: this click may mean several things."
 _TAKEN_BACK = "The point is taken back. Undo brings it again."
-_BEGUN = "A new region: the one before has its mask and its words."
+_BEGUN = "A new region begins with this mask."
 _MOST_CLICKS = 100  # on the picture of a region
 _KINDS = get_args(get_type_hints(Reshape)["kind"])
 

@@ -1,5 +1,6 @@
 // @ts-check
 // The frame with its masks, and everything around it.
+import { showAbove } from "./shared/dialog.js";
 import { icon, isStacked, make } from "./shared/dom.js";
 import { follow, hub, showStage } from "./shared/hub.js";
 import { watchLooking, fitView } from "./shared/looking.js";
@@ -63,10 +64,9 @@ const layOut = (editor, trigger) => {
     marks: [line.cuts.toggle, line.keys.toggle, line.legend],
   });
   const toolbar = makeToolbar(editor, surface, heard, refine.node);
-  const help = makeHelp();
   const bubble = makeBubble(editor, surface.node);
   const shown = [makeTrim(), toolbar.node, surface.node, bubble.node, line.node, note.node, finders.cost];
-  const root = make("div", "rg-editor", ...shown, heard, help, files.dialog);
+  const root = make("div", "rg-editor", ...shown, heard);
   const still = make("span", {
     className: "rg-chip rg-still",
     hidden: true,
@@ -74,7 +74,7 @@ const layOut = (editor, trigger) => {
   });
   surface.node.append(chip, still);
   Object.assign(root, { editor }); // for tests
-  const views = { root, chip, still, surface, note, previews, bubble, help };
+  const views = { root, chip, still, surface, note, previews, bubble };
   return { ...views, finders, files, maskTools, line, focus, refine, toolbar };
 };
 
@@ -84,8 +84,9 @@ const layOut = (editor, trigger) => {
  * @param {Trigger} trigger
  */
 const listenToPage = (editor, trigger) => {
-  const { root, surface, line, note, bubble, toolbar, help } = editor.parts;
-  const showHelp = () => help.showModal();
+  const { root, surface, line, note, bubble, toolbar } = editor.parts;
+  const help = makeHelp();
+  const showHelp = () => showAbove(help);
   hub.on("help", showHelp);
   const giveUp = watchPointer(editor, surface.canvas);
   watchLooking(surface.canvas, giveUp);
@@ -104,7 +105,7 @@ const listenToPage = (editor, trigger) => {
   });
   hub.on("choose", (label) => {
     hub.active = label;
-    hub.correcting = true;
+    hub.correcting = label > 0;
     editor.say("");
     redraw();
     // Whoever is at the list of regions writes there.
@@ -155,12 +156,24 @@ const showStills = (editor) => {
     still.textContent = words;
     editor.draw();
   };
-  hub.on("still", (tried) => show(tried, "Try"));
+  /** @type {{ picture: string, frame: number } | null} */
+  let last = null; // what a try has made; of several variants the best is told, but not again if it is the same
+  let previews = false;
+  hub.on("still", (tried) => {
+    last = tried;
+    previews = false;
+    show(tried, "Try");
+  });
   hub.on("live", (live) => {
-    if (live && hub.attempt) show({ picture: live.frames[0], frame: hub.attemptFrame }, live.caption);
+    if (!live || !hub.attempt) return;
+    previews = true;
+    show({ picture: live.frames[0], frame: hub.attemptFrame }, live.caption);
   });
   hub.on("pressed", drop);
   hub.on("running", (on) => {
+    if (!on && previews && last) show(last, "Try");
+    if (on) last = null;
+    previews = false;
     if (!on || !editor.still) return;
     drop();
     editor.say(""); // what was seen of the try before
@@ -299,7 +312,10 @@ const showView = (editor, value, trigger) => {
   editor.release(value, before.length);
   // Not before the last of fast clicks: one would land on the words.
   const answered = value.acknowledged.some((nonce) => editor.marked.delete(nonce));
-  if (answered && !editor.pending.length) bubble.open();
+  if (answered && !editor.pending.length) {
+    editor.owesWords = true;
+    editor.showWords();
+  }
   sayAndGo(editor, value);
   editor.refresh();
   line.draw();

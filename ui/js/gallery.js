@@ -1,7 +1,7 @@
 // @ts-check
 // A clip of one's own, and the examples, behind one button.
 import { icon, iconButton, make } from "./shared/dom.js";
-import { fileUrl, follow, hub } from "./shared/hub.js";
+import { fileUrl, follow, hub, mayOpen } from "./shared/hub.js";
 import { makeMenu } from "./shared/menu.js";
 import { makeExample } from "./gallery/cards.js";
 import { makeRow } from "./gallery/row.js";
@@ -30,9 +30,8 @@ export function mount(element, props, trigger, watch) {
     undefined,
     "Open a clip",
   );
-  const panel = make("div", "rg-clips", node, make("p", "rg-caption", CONSENT));
   const recent = document.querySelector("#recent");
-  if (recent) panel.prepend(recent);
+  const panel = make("div", "rg-clips", node, recent, make("p", "rg-caption", CONSENT));
   const menu = makeMenu(opener, panel);
   opener.addEventListener("click", () => hub.tell("clips"));
   const own = makeOwn(() => {
@@ -49,11 +48,14 @@ export function mount(element, props, trigger, watch) {
     mark(clip);
   });
   hub.on("opened", () => menu.open(false)); // a project of the example that was open already, too
+  hub.on("opening", () => menu.open(false));
+  hub.on("unopened", () => menu.open(true)); // why is said there
   hub.on("open", upload.choose);
   mark(hub.clip);
   /** @param {string} name */
   const pick = (name) => {
     menu.open(false);
+    if (hub.opening && !mayOpen("")) return;
     choose(name); // at once; the server says the same
     trigger("pick", { name });
   };

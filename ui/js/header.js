@@ -10,6 +10,9 @@ const OWN = "regrain-own"; // the page of this browser that last had a clip of o
 const SERVER = "regrain-server";
 const RUNNING = "regrain-running";
 const HERE = 45_000; // milliseconds between signs of life; a page without any is forgotten after two minutes
+// What can do nothing without it.
+const OF_SERVER =
+  ".rg-run, .rg-opener, .rg-history, .rg-downloads, #queue, .rg-toolbar > *, .rg-cards-head > button";
 const RESTARTED = 5_000; // milliseconds between questions whether the server is another one
 
 let listening = false;
@@ -68,6 +71,7 @@ const reloadAfterRestart = async () => {
   const answer = await fetch(apiUrl("/app_id")).catch(() => null);
   hub.lost = !answer?.ok || (await answer.json()).app_id !== window.gradio_config.app_id;
   document.body.classList.toggle("rg-lost", hub.lost);
+  for (const part of document.querySelectorAll(OF_SERVER)) part.toggleAttribute("inert", hub.lost);
   if (hub.lost) document.title = TITLE;
   if (answer?.ok && hub.lost) location.reload();
 };

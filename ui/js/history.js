@@ -1,7 +1,7 @@
 // @ts-check
 // The results of this page, the newest first; the one that is shown can be compared with another.
 import { button, iconButton, make } from "./shared/dom.js";
-import { follow, showStage } from "./shared/hub.js";
+import { follow, hub, showStage } from "./shared/hub.js";
 import { makeMenu } from "./shared/menu.js";
 
 /** @typedef {import("./types").PastRunView} PastRun */
@@ -10,7 +10,7 @@ import { makeMenu } from "./shared/menu.js";
 /** @param {PastRun} run @param {boolean} ariaPressed @param {() => void} onclick */
 const makePicture = (run, ariaPressed, onclick) => {
   const { title, text, facts, clip } = run;
-  const ariaLabel = `Show ${title}: ${text}`;
+  const ariaLabel = `Show ${title}: ${text} ${clip || facts}`; // with all that is written on it
   const about = { className: "rg-run-picture", type: "button", title: text, ariaLabel, ariaPressed, onclick };
   /** @param {string} part @param {string} words */
   const makeLine = (part, words) => make("span", { className: "rg-run-" + part, dir: "auto" }, words);
@@ -39,7 +39,10 @@ export function mount(element, props, trigger, watch) {
   /** @param {string} key */
   const show = (key) => {
     trigger("show", { key });
-    showStage("edit");
+    const { runs } = props.value ?? { runs: [] };
+    const isTry = runs.some((run) => run.key === key && run.still);
+    if (isTry) hub.tell("again");
+    else showStage("edit");
   };
   /** @param {string} a @param {string} b */
   const compare = (a, b) => {

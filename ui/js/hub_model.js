@@ -1,6 +1,6 @@
 // @ts-check
 // The dialog that gets a model: published ones are fetched by a press, files are put into the folder for models.
-import { makeDialog } from "./shared/dialog.js";
+import { makeDialog, showAbove } from "./shared/dialog.js";
 import { button, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 import { makeDrop } from "./hub_model/drop.js";
@@ -53,7 +53,7 @@ export function mount(element, props, trigger, watch) {
   const content = make("div", "rg-models rg-hub", list, rest, drop.node, said.node, going);
   const dialog = makeDialog("rg-help rg-real-model", "Get a model", content);
   const open = () => {
-    if (dialog.isConnected && !dialog.open) dialog.showModal();
+    if (element.isConnected && !element.hidden) showAbove(dialog);
   };
   hub.on("models", open);
   hub.on("weights", (files) => {
@@ -67,10 +67,7 @@ export function mount(element, props, trigger, watch) {
     hub.getsModels = Boolean(value);
     if (!value) return;
     const { state, id, text, share, models, drop: place } = value;
-    if (!dialog.isConnected) {
-      element.replaceChildren(opener);
-      element.closest(".rg-right")?.append(dialog); // a closed fold would hide it
-    }
+    if (!opener.isConnected) element.replaceChildren(opener);
     if (models) {
       const [first, ...more] = models;
       list.replaceChildren(makeTable([first]));

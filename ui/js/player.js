@@ -72,8 +72,17 @@ const build = (value) => {
   else arrange(player);
   setPlaying(player, moves(player));
   player.root.append(player.stage, bar);
-  if (value.note) player.root.append(make("p", "rg-made", value.note));
+  if (value.note) player.root.append(make("p", "rg-made", forFingers(value.note)));
   return player;
+};
+
+/**
+ * Say what to do as it is done where fingers do it.
+ * @param {string} note
+ */
+const forFingers = (note) => {
+  if (!matchMedia("(pointer: coarse)").matches) return note;
+  return note.replace("Click", "Tap").replace("press Enter", "press Try");
 };
 
 /**
@@ -105,6 +114,8 @@ const turnTo = ({ edits, value, root }) => {
 export function mount(element, props, trigger, watch) {
   /** @type {Player | null} */
   let player = null;
+  const body = make("div");
+  element.replaceChildren(body, make("div", "rg-taking")); // what can be taken away, see result.js
   hub.on("stage", (name) => {
     const seen = name === "edit";
     // What nobody sees takes a tenth of a processor all the same.
@@ -119,21 +130,30 @@ export function mount(element, props, trigger, watch) {
   hub.on("view", look);
   look();
   addEventListener("resize", () => chooseLook(player, element));
+  /** @type {import("./types").PlayerView | null} */
+  let tried = null;
+  hub.on("again", () => tried && showStill(tried));
+  /** @param {import("./types").PlayerView} value */
+  const showTry = (value) => {
+    const shows = showStill(value);
+    if (shows) tried = value;
+    return shows;
+  };
   // What was made of the whole clip stays beside a try, and while another is made.
   /** @param {import("./types").PlayerView} value */
-  const stays = (value) => showStill(value) || (value.begins && (player?.edits.length || hub.attempt));
+  const stays = (value) => showTry(value) || (value.begins && (player?.edits.length || hub.attempt));
   follow(props, watch, (value) => {
     if (value && stays(value)) return;
     clearTimeout(player?.due);
     hub.tell("edits", value?.edits.length ?? 0);
     if (!value) {
       player = null;
-      element.replaceChildren(make("p", "rg-note", "Press Run, and the edit plays here."));
+      body.replaceChildren(make("p", "rg-note", "Press Run, and the edit plays here."));
       return;
     }
     player = build(value);
     followChoice(player);
-    element.replaceChildren(player.root);
+    body.replaceChildren(player.root);
     chooseLook(player, element);
     keepUp(player);
     turnTo(player);

@@ -117,6 +117,8 @@ export function mount(element, props, trigger, watch) {
   const sayInterrupted = () => {
     root.hidden = false;
     root.dataset.state = "error";
+    bars.hidden = true;
+    windows.hidden = true;
     line.role = "alert";
     line.replaceChildren(make("strong", {}, INTERRUPTED));
   };

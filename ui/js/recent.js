@@ -2,14 +2,26 @@
 // Projects that stay on this machine, and files that are here already.
 import { button, iconButton, make, textField } from "./shared/dom.js";
 import { makeQuestion } from "./shared/dialog.js";
-import { follow, hub } from "./shared/hub.js";
+import { follow, hub, mayOpen } from "./shared/hub.js";
 
 /** @typedef {import("./types").RecentView} RecentView */
 /** @typedef {import("./types").Trigger<"recent">} Trigger */
 
-/** @param {RecentView["items"][number]} item @param {() => void} open @param {() => void} ask */
-const makeItem = (item, open, ask) => {
-  const { title, picture, size, used, problem } = item;
+/**
+ * Return what projects are called: those of one name by their folders, too, which differ.
+ * @param {RecentView["items"]} items
+ */
+const namesOf = (items) => {
+  const titles = items.map(({ title }) => title);
+  return items.map(({ title, key }) => {
+    const isOnly = titles.indexOf(title) === titles.lastIndexOf(title);
+    return isOnly ? title : `${title} (${key})`;
+  });
+};
+
+/** @param {RecentView["items"][number]} item @param {string} title @param {() => void} open @param {() => void} ask */
+const makeItem = (item, title, open, ask) => {
+  const { picture, size, used, problem } = item;
   const shown = make("button", {
     className: "rg-recent-open",
     type: "button",
@@ -19,7 +31,7 @@ const makeItem = (item, open, ask) => {
   shown.append(
     picture ? make("img", { src: picture, alt: "" }) : make("span", "rg-recent-empty"),
     make("span", { className: "rg-recent-title", dir: "auto" }, title),
-    make("span", "rg-recent-facts", problem || `${used}, ${size}`),
+    make("span", problem ? "rg-recent-facts rg-alarm" : "rg-recent-facts", problem || `${used}, ${size}`),
   );
   shown.disabled = Boolean(problem);
   const remove = iconButton("rg-tool", "bin", `Delete “${title}”`, ask);
@@ -61,14 +73,16 @@ export function mount(element, props, trigger, watch) {
   const folded = make("details", { className: "rg-recent", id: "recent-projects" }, title, list);
   let opening = false;
   const path = makePath((place) => {
+    if (!mayOpen(`Opening ${place.split("/").at(-1)}`)) return;
     opening = true;
     trigger("path", { place });
   });
   const said = make("div"); // holds an alert while there is something to say
   const where = make("p", "rg-note");
-  element.replaceChildren(folded, path, said, where, question.node);
-  /** @param {string} key */
-  const open = (key) => {
+  element.replaceChildren(folded, path, said, where);
+  /** @param {RecentView["items"][number]} item */
+  const open = ({ key, title: name }) => {
+    if (!mayOpen(`Opening “${name}”`)) return;
     opening = true;
     trigger("open", { key });
   };
@@ -97,10 +111,12 @@ export function mount(element, props, trigger, watch) {
     const active = document.activeElement;
     const held = /** @type {HTMLElement | null | undefined} */ (active?.closest(".rg-recent-list > li"));
     const place = active ? [...(held?.children ?? [])].indexOf(active) : -1;
-    const made = items.map((item) =>
+    const names = namesOf(items);
+    const made = items.map((item, i) =>
       makeItem(
         item,
-        () => open(item.key),
+        names[i],
+        () => open(item),
         () => ask(item),
       ),
     );
@@ -110,7 +126,7 @@ export function mount(element, props, trigger, watch) {
     const alert = make("p", { className: "rg-note", role: "alert" }, failed);
     said.replaceChildren(...(failed ? [alert] : []));
     where.textContent = whereabouts(folder);
-    if (opening && !failed) hub.tell("opened");
+    if (failed || opening) hub.tell(failed ? "unopened" : "opened");
     opening = false;
   });
   folded.addEventListener("toggle", () => {

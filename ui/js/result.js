@@ -17,7 +17,7 @@ const FILES = {
   "edited.mp4": ["Video", "edited.mp4"],
   "whole.mp4": ["Whole clip", "Your whole clip, with the edited frames in their place"],
   "report.json": ["Report", "All settings and figures of this run, as JSON"],
-  "reconstruction.mp4": ["Reconstruction", "The source rebuilt from its inversion"],
+  "reconstruction.mp4": ["Rebuilt source", "The source rebuilt from its own noise, without an edit"],
   "project.zip": ["Save", "Save this run with its clip, masks, words and settings, to open it here again"],
 };
 
@@ -164,12 +164,14 @@ export function mount(element, props, trigger, watch) {
     const maps = value?.attention;
     inspector = maps?.maps.length ? new Inspector(maps) : null;
     element.replaceChildren();
+    const taking = document.querySelector(".rg-taking"); // below the picture, wherever settings end
+    taking?.replaceChildren();
     if (!value) return;
     menu.fill(value, (file) => wanting.want(value.key, file));
     const root = make(
       "div",
       "rg-result",
-      menu.node,
+      !taking && menu.node,
       wanting.said,
       value.whole && make("p", "rg-note", value.whole),
       makeFacts(value.facts),
@@ -183,5 +185,6 @@ export function mount(element, props, trigger, watch) {
     );
     turn(1);
     element.replaceChildren(root);
+    taking?.replaceChildren(menu.node);
   });
 }

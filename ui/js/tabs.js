@@ -2,6 +2,7 @@
 // Which clip this is, how it is looked at, and what few need of the page.
 import { childrenOf, chooser, iconButton, make, pressOnly } from "./shared/dom.js";
 import { makeDarkSwitch } from "./shared/dark.js";
+import { openApi } from "./head/gradio_insides.js";
 import { keepLook } from "./player/compare.js";
 import { turnFull } from "./shared/full.js";
 import { hub, showStage } from "./shared/hub.js";
@@ -18,6 +19,7 @@ const LOOKS = [
   ["side", "Side by side", "Source and edit beside each other"],
 ];
 const TRIM = "Choose which frames of this clip are used";
+const DIALOG = { ariaHasPopup: "dialog" };
 const SAVE = "Save the project with its masks as a zip file";
 
 /** @param {import("./types").ClipView} clip */
@@ -29,18 +31,16 @@ const factsOf = ({ count, fps, width, height, total, start, stride }) => {
   return `${which} · ${hundredths(fps)} fps · ${width}×${height}`;
 };
 
-// Gradio shows it by a button in its foot, which is not seen here.
-const openApi = () => /** @type {HTMLElement | null} */ (document.querySelector("footer button"))?.click();
-
 const makeClipMenu = () => {
   /**
    * @param {Parameters<typeof iconButton>[1]} picture
    * @param {string} hint
    * @param {() => void} act
    * @param {string} [text]
+   * @param {import("./shared/dom.js").Properties} [more]
    */
-  const tool = (picture, hint, act, text) =>
-    iconButton("rg-item", picture, hint, () => (menu.open(false), act()), text);
+  const tool = (picture, hint, act, text, more) =>
+    iconButton("rg-item", picture, hint, () => (menu.open(false), act()), text, more);
   const trim = tool("trim", TRIM, () => hub.tell("trimming"), "Frames");
   const save = tool("save", SAVE, () => hub.tell("save"), "Save");
   const full = tool("grow", "Full screen (L)", turnFull, "Full screen");
@@ -48,8 +48,9 @@ const makeClipMenu = () => {
   hub.on("full", (on) => {
     name.textContent = on ? "Leave full screen" : "Full screen";
   });
-  const keys = tool("keys", "Keyboard shortcuts (?)", () => hub.tell("help"), "Keys");
-  const api = tool("files", "How programs use this page", openApi, "API and MCP");
+  const keys = tool("keys", "Keyboard shortcuts (?)", () => hub.tell("help"), "Keys", DIALOG);
+  keys.classList.add("rg-of-keys"); // a phone has none
+  const api = tool("files", "How programs use this page", openApi, "API and MCP", DIALOG);
   const panel = make("div", "rg-clip-tools", full, trim, save, keys, makeDarkSwitch(), api);
   const about = "Full screen, Frames, Save, Keys, dark or light, API";
   const opener = iconButton("rg-tool rg-clip-menu", "more", about);
@@ -76,11 +77,12 @@ export function mount(element) {
   const { node: menu, trim } = makeClipMenu();
   element.replaceChildren(make("div", "rg-tabs", facts, looks, menu));
   let hasEdits = false;
+  let hasRun = false; // or tried
   const draw = () => {
     const isEdit = atEdit();
     pressOnly(looks, isEdit ? hub.compare : "masks");
     for (const one of childrenOf(looks).slice(2)) one.hidden = !isEdit;
-    looks.hidden = Boolean(hub.clip?.own) && !hasEdits && !isEdit && !hub.running;
+    looks.hidden = Boolean(hub.clip?.own) && !hasEdits && !isEdit && !hasRun;
   };
   /** @param {import("./types").ClipView} clip */
   const show = (clip) => {
@@ -91,12 +93,18 @@ export function mount(element) {
   };
   hub.on("stage", draw);
   hub.on("compare", draw);
-  hub.on("running", draw);
+  hub.on("running", (on) => {
+    hasRun ||= on;
+    draw();
+  });
   hub.on("edits", (count) => {
     hasEdits = count > 0;
     draw();
   });
-  hub.on("clip", show);
+  hub.on("clip", (clip) => {
+    hasRun = Boolean(hub.running);
+    show(clip);
+  });
   if (hub.clip) show(hub.clip);
   showStage(document.body.dataset.stage === "edit" ? "edit" : "masks");
 }

@@ -193,6 +193,8 @@ export type Hub = import("./shared/hub.js").Hub;
 
 /** Data by the name of what is told. */
 export interface Told {
+  /** Show the last try again, in its place in the clip. */
+  again: void;
   act: { act: ActName; label: number; cards: CardsSaying } & Partial<Act>;
   add: void;
   attempt: void;
@@ -228,6 +230,10 @@ export interface Told {
   clip: ClipView;
   /** The menu of clips opens or closes. */
   clips: void;
+  /** What is being opened. */
+  opening: string;
+  /** It could not be opened. */
+  unopened: void;
   /** A recent project or a file of this machine was opened. */
   opened: void;
   frame: number;
@@ -293,7 +299,7 @@ export type Tool = "add" | "remove" | "box" | "brush" | "erase";
 
 /** What a click does: `known` is a point it takes back, `hit` the region it chooses. */
 export interface Aim {
-  does: "add" | "begin" | "choose" | "remove" | "unpoint";
+  does: "add" | "begin" | "choose" | "nothing" | "remove" | "unpoint";
   known?: number[];
   hit?: number;
 }

@@ -358,6 +358,8 @@ export interface PastRunView {
   picture: string;
   /** Its title; empty for the one that is open */
   clip: string;
+  /** Whether it is a try, which is shown in its place in the clip */
+  still: boolean;
 }
 
 /** Models that may be fetched from the hub. */

@@ -46,6 +46,7 @@ INSIDES = {
     "client_fetch": "The browser's client sends everything by `window.fetch`.",
     "spinner": "Once the page is there, its first spinner goes on asking for animation frames.",
     "window_config": "`window.gradio_config` has `root`, `api_prefix`, `app_id` and `dependencies`.",
+    "api_panel": "What programs need is a panel that a press on `.backdrop` closes, and Escape does not.",
     "elements": "Its elements have the classes in `ELEMENTS`.",
 }
 # Selectors of Gradio's elements, by what they are to the page.

@@ -41,6 +41,8 @@ from regrain.ui.work.jobs import RunEdit
 
 Parts = dict[str, Any]  # by name in `Components`
 _KEPT = "Your clips, masks, words and results stay until you delete them."
+# words that are typed, not chosen
+_LITTLE = {"a", "an", "and", "another", "at", "in", "is", "of", "on", "the", "with"}
 _REMOVED = "Files of this page are deleted two minutes after you close it, or after an hour without use."
 
 
@@ -224,5 +226,9 @@ def _add_words(groups: Mapping[str, Sequence[str]], kept: bool) -> gr.HTML:
         f"{_KEPT if kept else _REMOVED} "
         "Cached inversions stay on the server."
     )
-    listed = [WordGroup(title, [*words]) for title, words in groups.items()]
+    listed = []
+    for title, words in groups.items():
+        offered = [word for word in words if word not in _LITTLE]
+        if offered:
+            listed.append(WordGroup(title, offered))
     return view("vocabulary", VocabularyView(note, listed), elem_id="words")

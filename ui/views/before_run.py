@@ -6,17 +6,24 @@ from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.location import BUILT_IN_IDS
 from regrain.editing.pipeline.beforehand import working_size_of
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.storage.devices import on_gpu
 from regrain.editing.storage.memory import MOST_WINDOW, need_of
 from regrain.ui.views.shown import TriesView
-from regrain.ui.work.wording import duration
 
 _LITTLE = 0.05  # GB, which would be said as none
+# Seconds that a step of a frame takes where nothing was measured: the built-in model on
+# a CPU, others on a CPU, and on a GPU.
+_BUILT_IN = 0.2
+_ON_CPU = 8.0
+_ON_GPU = 0.1
+_MINUTE = 60.0
+_HOUR = 3600.0
 _ELSEWHERE = 30.0  # seconds after which one goes elsewhere while a run goes on
 
 
 def before_run(asked: EditRequest, last: float | None) -> TriesView:
-    """Say how large a run is, what memory it takes, and the seconds of the `last` like
-    it.
+    """Say how large a run is, what memory it takes, and whether seconds, minutes or
+    hours: by those that the `last` run tells, or by the device.
 
     Raises:
         EditingError: The model's files cannot be read.
@@ -24,9 +31,23 @@ def before_run(asked: EditRequest, last: float | None) -> TriesView:
     count = len(asked.clip)
     frames = "frame" if count == 1 else "frames"
     size = f"{count} {frames}, {asked.params['steps']} steps{_memory(asked)}."
-    if last is None:
-        return TriesView(size)
-    return TriesView(f"{size} Last time here: {duration(last)}.", last > _ELSEWHERE)
+    seconds = _guess(asked) if last is None else last
+    return TriesView(f"{size} It takes {_length(seconds)} here.", seconds > _ELSEWHERE)
+
+
+def _length(seconds: float) -> str:
+    """Say how long something takes; a number would be wrong by the next run."""
+    if seconds < _MINUTE:
+        return "seconds"
+    return "minutes" if seconds < _HOUR else "hours"
+
+
+def _guess(asked: EditRequest) -> float:
+    """Return about how many seconds a run takes of which nothing was measured here."""
+    units = len(asked.clip) * float(str(asked.params["steps"]))
+    if asked.model in BUILT_IN_IDS:
+        return _BUILT_IN * units
+    return units * (_ON_GPU if on_gpu() else _ON_CPU)
 
 
 def _memory(asked: EditRequest) -> str:

@@ -245,9 +245,28 @@ def history_view(history: History, open_clip: str, note: str = "") -> HistoryVie
     for run in history.runs:
         clip = "" if run.choices.clip == open_clip else run.clip
         runs.append(
-            PastRunView(run.key, run.title, run.facts, run.text, run.picture, clip)
+            PastRunView(
+                run.key,
+                run.title,
+                _facts_of(run, history),
+                run.text,
+                run.picture,
+                clip,
+                run.still,
+            )
         )
     return HistoryView([*history.shown], runs, note)
+
+
+def _facts_of(run: PastRun, history: History) -> str:
+    """Say steps and time of a run; of a variant first what tells it from the others:
+    its seed, and whether it is the best of them."""
+    best = history.best(run.press)
+    if best is None:
+        return run.facts
+    _, _, seed = run.title.rpartition(", ")
+    mark = "best, " if best is run else ""
+    return f"{mark}{seed}, {run.facts}"
 
 
 def compared(first: PastRun, second: PastRun) -> PlayerView:

@@ -412,6 +412,7 @@ class PastRunView:
     text: str
     picture: str
     clip: str  # its title; empty for the one that is open
+    still: bool  # whether it is a try, which is shown in its place in the clip
 
 
 @dataclass(frozen=True)

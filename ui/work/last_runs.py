@@ -1,4 +1,4 @@
-"""How long runs took here, since this process was started."""
+"""How long runs took here since this process was started, and how long others will."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ class LastRuns:
 
     def __init__(self) -> None:
         self._seconds: dict[tuple[object, ...], float] = {}
+        # of the last run of each method and model, for a step of a frame of one pixel
+        self._each: dict[tuple[object, ...], float] = {}
 
     def watched(self, edit: RunEdit) -> RunEdit:
         """Make an editor note how long its runs take, but for those that find windows
@@ -45,11 +47,25 @@ class LastRuns:
         seconds = sum(spent for stage, spent in stages if stage not in _ONCE)
         steps = report["params"]["steps"]["value"]
         self._seconds[_kind(request, steps)] = seconds
+        self._each[request.method, request.model] = seconds / _work(request, steps)
 
     def seconds(self, request: EditRequest) -> float | None:
-        """Return how long the last run like a request took, all of whose parameters
-        are given; None if there was none."""
-        return self._seconds.get(_kind(request, request.params["steps"]))
+        """Return about how long a request takes, all of whose parameters are given: as
+        long as the last run like it or, by its steps, frames and pixels, the last of
+        its method and model; None if there was none."""
+        steps = request.params["steps"]
+        known = self._seconds.get(_kind(request, steps))
+        each = self._each.get((request.method, request.model))
+        if known is None and each is not None:
+            return each * _work(request, steps)
+        return known
+
+
+def _work(request: EditRequest, steps: object) -> float:
+    """Return steps times frames times pixels."""
+    width, height = request.clip.size
+    pixels = request.size**2 if request.size else width * height
+    return len(request.clip) * float(str(steps)) * pixels
 
 
 def _kind(request: EditRequest, steps: object) -> tuple[object, ...]:

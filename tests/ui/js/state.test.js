@@ -2,9 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Editor } from "../../../ui/js/canvas/editor.js";
 import { filmFrames, framesAround, framesToDrop, masksToAsk } from "../../../ui/js/canvas/nearby.js";
-import { aimAt } from "../../../ui/js/canvas/pointer.js";
 import * as state from "../../../ui/js/canvas/state.js";
-import { hub } from "../../../ui/js/shared/hub.js";
 
 const CLIP = { width: 100, height: 50, count: 8 };
 const newEditor = () =>
@@ -81,21 +79,12 @@ test("a new region is selected, a deleted one is not; its own finder comes befor
   assert.equal(state.selection([2, 1], [2, 1], 1, false), 1);
   assert.equal(state.selection([], [4, 3], 3, true), 3);
   assert.equal(state.selection([1], [], 1, false), 0);
+  assert.equal(state.selection([1, 2], [1, 2], 0, false), 0); // let go
+  assert.equal(state.selection([1, 2], [1, 2, 3], 0, false), 3);
   const who = { usual: "sam" };
   assert.equal(state.finderOf({ finders: { 1: "cuts" }, who }, 1), "cuts");
   assert.equal(state.finderOf({ finders: {}, who }, 1), "sam");
   assert.equal(state.finderOf(Object.assign(newEditor(), { who }), 1), "sam");
-});
-
-test("what a click does is said for mouse and finger", () => {
-  const mouse = "Click an object to add it to “cat”. Right-click to remove.";
-  assert.equal(state.hintFor("add", "“cat”", false), mouse);
-  assert.equal(state.hintFor("add", "“cat”", true), "Tap an object to add it to “cat”.");
-  assert.equal(state.hintFor("brush", "“cat”", true), "Paint onto “cat”.");
-  assert.equal(state.hintFor("add", "“cat”", false, "begin"), "Click a thing: it becomes a new region.");
-  assert.equal(state.hintFor("add", "“cat”", true, "choose"), "Tap to choose “cat”.");
-  assert.match(state.hintFor("add", "“cat”", false, "add", true), /add it to “cat”.*Esc: another region/);
-  assert.match(state.hintFor("add", "“cat”", true, "add", true), /use \+/);
 });
 
 test("masks reach as far left as any of their runs, and to the edge where one goes over a row's end", () => {
@@ -106,31 +95,6 @@ test("masks reach as far left as any of their runs, and to the edge where one go
     [state.leftOf(frames("10 1"), 10), state.leftOf([], 10), state.leftOf([undefined], 10)],
     [0, 1, 1],
   );
-});
-
-test("a finished region leaves the next click to another; one that was chosen by hand takes it", () => {
-  const mask = { runs: "0 4", points: [[1.5, 0.5, 1]] };
-  const far = { runs: "4 2", points: [] };
-  const editor = { ...opened(), scale: 9, labels: [1, 2], masks: [{ 1: mask, 2: far }], tool: "add" };
-  const region = { label: 1, prompt: "a cat" };
-  Object.assign(hub, { active: 1, regions: [region, { label: 2, prompt: "" }], correcting: false });
-  const [own, other, free] = [
-    [3.5, 0.5],
-    [5.5, 0.5],
-    [7.5, 0.5],
-  ];
-  const does = (...given) => aimAt(editor, ...given).does;
-  assert.deepEqual([does(own, false), does(other, false), does(free, false)], ["add", "choose", "begin"]);
-  assert.deepEqual([aimAt(editor, other, false).hit, does(null, false)], [2, "begin"]);
-  assert.deepEqual(aimAt(editor, [1.5, 0.5], false), { does: "unpoint", known: [1.5, 0.5] });
-  assert.equal(does(free, true), "remove");
-  hub.correcting = true;
-  assert.deepEqual([does(own, false), does(other, false), does(free, false)], ["add", "add", "add"]);
-  hub.correcting = false;
-  region.prompt = " ";
-  assert.equal(does(free, false), "add");
-  editor.pending = [{ nonce: 1, frame: 0, label: 1, point: [7.5, 0.5, 1] }];
-  assert.equal(does(free, false), "add"); // a point on its way is not taken back
 });
 
 test("masks that changed elsewhere are wanted until they come", () => {

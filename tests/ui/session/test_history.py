@@ -256,6 +256,18 @@ def test_of_variants_the_best_comes_first_and_other_runs_stay_where_they_are():
     assert [one and one.key for one in best] == ["2", None, None]
 
 
+def test_cards_of_variants_say_their_seed_and_which_is_the_best():
+    history = History()
+    for number, there in ((1, False), (2, True)):
+        variant = replace(run(number), title=f"VideoGrain, seed {number}", press="p")
+        history.add(replace(variant, rank=rank(looked_at(there))))
+    history.add(run(3))
+    (alone, best, other) = history_view(history, "").runs
+    assert alone.facts == history.get("3").facts
+    assert best.facts == f"best, seed 2, {history.get('2').facts}"
+    assert other.facts == f"seed 1, {history.get('1').facts}"
+
+
 def test_nothing_is_said_of_what_was_not_measured_and_without_masks_nothing_stays():
     assert facts({}, asking(CAT)) == []
     assert figures({}, asking(CAT)) == []

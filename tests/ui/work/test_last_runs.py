@@ -1,4 +1,5 @@
-"""How long the last run like one took is said before it, and nothing else is foretold."""
+"""Seconds, minutes or hours are said before a run, by what runs took here or by the
+device, and no number."""
 
 from dataclasses import replace
 
@@ -30,11 +31,17 @@ def finish(last_runs, request, *events):
     assert [*last_runs.watched(lambda _: (yield from made))(request)] == made
 
 
-def test_nothing_is_said_before_a_first_run(asked):
+def test_a_first_run_is_judged_by_the_device(asked, monkeypatch):
     assert LastRuns().seconds(asked) is None
     view = before_run(asked, None)
-    assert view.text == "4 frames, 8 steps."
+    assert view.text == "4 frames, 8 steps. It takes seconds here."
     assert not view.long
+    many = replace(asked, params={"steps": 100})
+    assert before_run(many, None).text.endswith("It takes minutes here.")
+    other = replace(many, model="owner/name", params={"steps": 500})
+    for gpu, length in ((False, "hours"), (True, "minutes")):
+        monkeypatch.setattr("regrain.ui.views.before_run.on_gpu", lambda gpu=gpu: gpu)
+        assert before_run(other, None).text.endswith(f"It takes {length} here.")
 
 
 def test_a_run_that_ended_here_tells_of_the_next_like_it(asked):
@@ -43,17 +50,32 @@ def test_a_run_that_ended_here_tells_of_the_next_like_it(asked):
     finish(last_runs, asked, STEP)
     assert last_runs.seconds(asked) == pytest.approx(20.4)
     assert last_runs.seconds(replace(asked, prompt="a fox", seed=3)) is not None
-    for changes in (
-        {"method": "videograin"},
-        {"model": "another"},
-        {"params": {"steps": 9}},
-        {"size": 64},
-        {"clip": ArrayClip(asked.clip.read(0, 2), asked.clip.fps)},
-    ):
+    for changes in ({"method": "videograin"}, {"model": "another"}):
         assert last_runs.seconds(replace(asked, **changes)) is None, changes
-    assert before_run(asked, 20.4).text == "4 frames, 8 steps. Last time here: 20 s."
-    assert not before_run(asked, 30.0).long
-    assert before_run(asked, 31.0).long
+    longest = 20.4
+    for changes, times in (
+        ({"params": {"steps": 16}}, 2),
+        ({"size": 64}, 4),
+        ({"clip": ArrayClip(asked.clip.read(0, 2), asked.clip.fps)}, 0.5),
+    ):
+        about = last_runs.seconds(replace(asked, **changes))
+        assert about == pytest.approx(times * longest), changes
+
+
+@pytest.mark.parametrize(
+    ("seconds", "length"),
+    [
+        (1, "seconds"),
+        (59, "seconds"),
+        (61, "minutes"),
+        (3500, "minutes"),
+        (4e3, "hours"),
+    ],
+)
+def test_no_number_is_said(asked, seconds, length):
+    view = before_run(asked, float(seconds))
+    assert view.text == f"4 frames, 8 steps. It takes {length} here."
+    assert view.long == (seconds > 30)
 
 
 def test_what_came_from_the_cache_tells_nothing(asked):
@@ -75,8 +97,9 @@ def test_what_memory_a_run_takes_is_said_of_other_models(
     memory = 2 * (2.2 + 4 * 0.3 * (side / 512) ** 2) * 2**30  # a CPU takes float32
     text = before_run(other, None).text
     assert text == (
-        f"4 frames, 8 steps at {side} px, about {memory / 1e9:.1f} GB of memory."
+        f"4 frames, 8 steps at {side} px, about {memory / 1e9:.1f} GB of memory. "
+        "It takes minutes here."
     )
     assert before_run(replace(asked, model="owner/name"), None).text == (
-        "4 frames, 8 steps."
+        "4 frames, 8 steps. It takes minutes here."
     )

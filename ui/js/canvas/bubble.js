@@ -161,7 +161,7 @@ export const makeBubble = (editor, stage) => {
   node.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     event.stopPropagation();
-    close();
+    editor.letGo();
   });
   keepPresses(node);
   const open = (withCaret = true) => {

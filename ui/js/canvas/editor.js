@@ -3,7 +3,7 @@
 // show it. The server's masks are the truth; points and strokes show at once and wait for it.
 import { hub } from "../shared/hub.js";
 import { masksToAsk } from "./nearby.js";
-import { frameOf, progressOf } from "./state.js";
+import { frameOf, isBrush, progressOf } from "./state.js";
 
 /** @typedef {import("../types").CanvasView} CanvasView */
 /** @typedef {import("../types").Place} Place */
@@ -17,7 +17,6 @@ import { frameOf, progressOf } from "./state.js";
  * @property {HTMLElement} root
  * @property {HTMLElement} chip says what is awaited
  * @property {HTMLElement} still stands where a try of one frame is shown
- * @property {HTMLDialogElement} help
  * @property {ReturnType<typeof import("./surface.js").makeSurface>} surface
  * @property {ReturnType<typeof import("./note.js").makeNote>} note
  * @property {ReturnType<typeof import("./preview.js").makePreviews>} previews
@@ -136,6 +135,8 @@ export class Editor extends Content {
   /** The timer that plays the clip; 0 while it stands. */
   playing = 0;
   hide = false;
+  /** Whether a mask was made whose words nobody has seen. */
+  owesWords = false;
   /** Pixels of the screen in one of the clip, of the whole picture. */
   fitted = 1;
   /** The same, magnified. */
@@ -176,12 +177,16 @@ export class Editor extends Content {
       this.say("Open a clip first.", true);
       return;
     }
+    if (hub.lost) {
+      this.say("The server is away: nothing can be changed until it is back.", true);
+      return;
+    }
     if (this.holds(act, data, wait)) return;
     this.#nonce += 1;
     const nonce = this.#nonce;
     if (act === "add") {
       this.beginRegion(nonce);
-      this.choose("add"); // an eraser has nothing to erase there
+      if (this.tool === "erase" || this.tool === "remove") this.choose("add"); // there is nothing to take away
     }
     const { id, rev: have, frame } = this;
     const label = hub.active;
@@ -271,6 +276,25 @@ export class Editor extends Content {
   /** @param {import("../types").Tool} tool */
   choose(tool) {
     this.parts.toolbar.choose(tool);
+    this.showWords();
+  }
+
+  /** Show the words of a region that has been given a mask; while a brush is held, they wait: it goes on beside it. */
+  showWords() {
+    if (!this.owesWords || isBrush(this.tool)) return;
+    this.owesWords = false;
+    this.parts.bubble.open();
+  }
+
+  /** Put the tool down and let the chosen region go: the next click begins one. */
+  letGo() {
+    this.stroke = null;
+    this.box = null;
+    this.cursor = null;
+    this.owesWords = false;
+    this.parts.bubble.close();
+    this.choose("add");
+    if (hub.active) hub.tell("choose", 0);
   }
 
   /** @param {number} radius of the brush */

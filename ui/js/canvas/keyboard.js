@@ -2,13 +2,14 @@
 // Keys of the canvas; those that are written into a field stay there.
 import { hub } from "../shared/hub.js";
 import { armDrag, fitView, isArmed, zoomByKey } from "../shared/looking.js";
-import { clickAt, sendBox, sendStroke, strokeFrom } from "./pointer.js";
+import { clickAt, isTried, sendBox, sendStroke, strokeFrom } from "./pointer.js";
 import { finderOf, isBrush, moveCursor } from "./state.js";
 
 /** @typedef {import("../types").Editor} Editor */
 
 const FIELDS = "input:not([type=range]), textarea, select, [contenteditable]";
 const LEAP = 10; // frames
+const CHANGES = ["enter", "i", "g", "w", "q", "f", "s"]; // masks
 /** @type {Record<string, number[]>} */
 const SIDES = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
 
@@ -27,7 +28,7 @@ const nextFinder = (editor) => {
  * @returns {Record<string, () => void>}
  */
 const keysOf = (editor, showHelp) => {
-  const { maskTools, line, files, bubble } = editor.parts;
+  const { maskTools, line, files } = editor.parts;
   /** @param {number} by */
   const step = (by) => () => editor.go(editor.frame + by);
   return {
@@ -70,14 +71,7 @@ const keysOf = (editor, showHelp) => {
       editor.refresh();
     },
     "?": showHelp,
-    escape: () => {
-      editor.stroke = null;
-      editor.box = null;
-      editor.cursor = null;
-      hub.correcting = false;
-      bubble.close();
-      editor.choose("add");
-    },
+    escape: () => editor.letGo(),
   };
 };
 
@@ -162,10 +156,24 @@ const commandOf = (editor, event) => {
  * @param {boolean} undoes whether it may undo, which an untouched field leaves to the mask
  * @param {Editor} editor
  */
-const isElsewhere = ({ target }, undoes, { parts }) => {
+const isElsewhere = ({ target, key }, undoes, { parts }) => {
   const field = target instanceof Element && target.closest(FIELDS);
   const takesIt = field && !(undoes && parts.bubble.isUntouched(field));
-  return takesIt || document.querySelector("dialog[open]") || document.body.dataset.stage === "edit";
+  const atMasks = document.body.dataset.stage !== "edit" || key === "?";
+  return takesIt || document.querySelector("dialog[open]") || !atMasks;
+};
+
+/**
+ * Bring the masks back where a try stands: keys act on what is seen. Return whether the key has done all it does: it
+ * would have changed a mask that was not seen.
+ * @param {Editor} editor
+ * @param {KeyboardEvent} event
+ * @param {boolean} undoes
+ */
+const bringsBack = (editor, { key }, undoes) => {
+  if (!isTried(editor)) return false;
+  hub.tell("pressed");
+  return undoes || CHANGES.includes(key.toLowerCase());
 };
 
 /**
@@ -190,6 +198,7 @@ export const listenToKeys = (editor, root, showHelp) => {
     const act = commands ? commandOf(editor, event) : actHere();
     if (!act) return;
     event.preventDefault();
+    if (bringsBack(editor, event, commands)) return;
     act();
   };
   document.addEventListener("keydown", press);

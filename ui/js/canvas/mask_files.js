@@ -1,6 +1,6 @@
 // @ts-check
 // Masks of the open clip, in from files and out to files.
-import { makeDialog } from "../shared/dialog.js";
+import { makeDialog, showAbove } from "../shared/dialog.js";
 import { iconButton, make } from "../shared/dom.js";
 import { hub, openFile } from "../shared/hub.js";
 import { isMasked } from "./cells.js";
@@ -12,6 +12,7 @@ const FORMS = [
   ["mkv", "Mask video, exact", "Each region in its colour; lossless (.mkv)."],
   ["mp4", "Mask video, small", "For viewing anywhere (.mp4); it cannot be imported."],
 ];
+const FILES = { data: { act: "files" }, ariaHasPopup: "dialog" };
 const IMPORT =
   "PNG files (one per frame, or a zip), COCO JSON, or a mask video of this clip. Each mask becomes a region.";
 
@@ -48,9 +49,9 @@ export const makeMaskFiles = (editor, trigger) => {
   const hasMask = ({ label }) => [...(editor.lanes[label] ?? "")].some(isMasked);
   const show = () => {
     for (const row of rows) row.disabled = !hub.regions.some(hasMask);
-    dialog.showModal();
+    showAbove(dialog);
   };
   const hint = "Import masks of this clip from files, or export them (M)";
-  const node = iconButton("rg-tool rg-small", "files", hint, show, "Files", { data: { act: "files" } });
-  return { node, dialog, show };
+  const node = iconButton("rg-tool rg-small", "files", hint, show, "Import or export", FILES);
+  return { node, show };
 };

@@ -3,7 +3,7 @@
 import { button, inOrder, make } from "../shared/dom.js";
 import { hub, titleOf } from "../shared/hub.js";
 import { aimAt } from "./pointer.js";
-import { hintFor } from "./state.js";
+import { hintFor } from "./aim.js";
 
 /** @typedef {import("../types").Editor} Editor */
 
@@ -24,7 +24,7 @@ export const makeNote = (editor) => {
     const name = region ? `“${titleOf(region)}”` : "a new region";
     const isOpen = document.body.classList.contains("rg-has-bubble");
     if (isOpen && does === "begin") return `${name} is open. ${click} another thing for a new region.`;
-    return hintFor(editor.tool, name, touch.matches, does, hub.correcting);
+    return hintFor(editor.tool, does, name, touch.matches);
   };
   /** @param {string} text without one, what a click does now @param {boolean} [alarm] */
   const say = (text, alarm = false) => {

@@ -2,6 +2,8 @@
 // Clicks, boxes and strokes by mouse, pen or finger.
 import { hub } from "../shared/hub.js";
 import { toMargin, fromMargin } from "../shared/numbers.js";
+import { actAt, hintFor } from "./aim.js";
+import { isMasked } from "./cells.js";
 import { handleOf } from "./paint.js";
 import { boxOf, extend, isBrush, isDrawn, labelAt, placeIn, pointAt } from "./state.js";
 
@@ -25,22 +27,66 @@ const isComplete = (editor, label) => {
 };
 
 /**
- * Return what the pointing tool does at a place: take back a point, "choose" the region of the mask there, "begin"
- * another, or "add" to the selected one or "remove" from it. A region that was chosen by hand takes every click, and
- * so does one that lacks its mask or its words.
+ * Return which kind of region is chosen on the frame that is shown; see aim.js.
+ * @param {Editor} editor
+ * @returns {import("./aim.js").Chosen}
+ */
+const chosenIn = (editor) => {
+  const label = hub.active;
+  if (editor.adding) return "new";
+  if (!label || label === hub.rest) return "none"; // the rest of the frame cannot be drawn
+  if (![...(editor.lanes[label] ?? "")].some(isMasked)) return "new";
+  return hub.correcting || !isComplete(editor, label) ? "open" : "done";
+};
+
+/** Tell whether a try stands where the masks do. @param {Editor} editor */
+export const isTried = ({ still, frame }) => still?.frame === frame;
+
+/**
+ * Return what a tool does at a place, by the rule of aim.js.
+ * @param {Editor} editor
+ * @param {Place | null} at null for anywhere outside all masks
+ * @param {import("../types").Tool} tool
+ * @returns {import("../types").Aim}
+ */
+export const aimOf = (editor, at, tool) => {
+  const known = at ? pointAt(editor, at, hub.active) : null;
+  const under = at ? labelAt(editor, at) : 0;
+  const label = under === hub.rest ? 0 : under;
+  const isOwn = label === hub.active;
+  const masked = isOwn ? "own" : "other";
+  const where = known ? "point" : label ? masked : "free";
+  const { does, hits } = actAt({ tool, chosen: chosenIn(editor), where });
+  if (does === "unpoint") return { does, known: known ?? [] };
+  return hits ? { does, hit: label } : { does };
+};
+
+/** @type {Record<"add" | "remove", "add" | "remove">} */
+const OPPOSITE = { add: "remove", remove: "add" };
+
+/**
+ * Return what the pointing tool, or a tool that draws, does at a place.
  * @param {Editor} editor
  * @param {Place | null} at null for anywhere outside all masks
  * @param {boolean} other swaps adding and removing
- * @returns {import("../types").Aim}
  */
 export const aimAt = (editor, at, other) => {
-  const known = at && pointAt(editor, at, hub.active);
-  if (known) return { does: "unpoint", known };
-  if ((editor.tool === "remove") !== other) return { does: "remove" };
-  if (editor.adding || hub.correcting || !isComplete(editor, hub.active)) return { does: "add" };
-  const hit = at ? labelAt(editor, at) : 0;
-  if (hit === hub.active) return { does: "add" };
-  return hit ? { does: "choose", hit } : { does: "begin" };
+  const { tool } = editor;
+  const points = tool === "add" || tool === "remove";
+  return aimOf(editor, at, points && other ? OPPOSITE[tool] : tool);
+};
+
+/**
+ * Choose the region that is meant, or begin one; returns whether the tool goes on then.
+ * @param {Editor} editor
+ * @param {import("../types").Aim} aim
+ */
+const prepare = (editor, { does, hit }) => {
+  if (does === "nothing")
+    editor.say(hintFor(editor.tool, does, "", matchMedia("(pointer: coarse)").matches), true);
+  if (hit) hub.tell("choose", hit);
+  if (does === "begin" && editor.labels.length) hub.tell("add");
+  return does !== "nothing";
 };
 
 /**
@@ -50,20 +96,18 @@ export const aimAt = (editor, at, other) => {
  * @param {boolean} other swaps adding and removing
  */
 export const clickAt = (editor, at, other) => {
-  const { does, known, hit } = aimAt(editor, at, other);
+  const aim = aimAt(editor, at, other);
+  const { does, known } = aim;
+  if (!prepare(editor, aim)) return;
   if (known) {
     editor.ask("unpoint", { at: known });
-    return;
-  }
-  if (hit) {
-    hub.tell("choose", hit);
+  } else if (does === "choose") {
     editor.parts.bubble.open();
-    return;
+  } else {
+    const inside = does !== "remove";
+    const begins = does === "begin" && editor.labels.length > 0;
+    editor.ask("point", { at, inside, begins }, { point: [...at, Number(inside)] });
   }
-  const begins = does === "begin";
-  const inside = does !== "remove";
-  if (begins) hub.tell("add");
-  editor.ask("point", { at, inside, begins }, { point: [...at, Number(inside)] });
 };
 
 /**
@@ -83,6 +127,7 @@ export const strokeFrom = (editor, at, erase) => ({
 /** @param {Editor} editor @param {import("../types").Stroke} stroke */
 export const sendStroke = (editor, stroke) => {
   const { path, radius, erase } = stroke;
+  if (!prepare(editor, aimOf(editor, path[0], erase ? "erase" : "brush"))) return;
   editor.ask("stroke", { path, radius, erase }, stroke);
 };
 
@@ -101,9 +146,14 @@ const howOf = (event) => {
   return event.shiftKey ? "add" : "find";
 };
 
+/** Return which tool a box is: one that takes or cuts out all of it is drawn as by the brush. @type {Record<string, import("../types").Tool>} */
+const BOX_AS = { find: "box", add: "brush", erase: "erase" };
+
 /** @param {Editor} editor @param {import("../types").Box} box */
 export const sendBox = (editor, { from, to, how }) => {
   if (boxOf(from, to).size < SMALLEST / editor.scale) return;
+  const middle = from.map((value, i) => (value + to[i]) / 2);
+  if (!prepare(editor, aimOf(editor, middle, BOX_AS[how]))) return;
   editor.ask("box", { from, to, how }, { box: { from, to } });
 };
 
@@ -167,9 +217,9 @@ export const watchPointer = (editor, canvas) => {
     }
     editor.play(false);
     editor.cursor = null;
+    hub.tell("pressed");
     down = { x: event.clientX, y: event.clientY };
     const at = placeOf(event);
-    hub.tell("pressed");
     pulling = margin.grips(at);
     if (pulling) {
       canvas.setPointerCapture(event.pointerId);

@@ -1,7 +1,7 @@
 // @ts-check
 // The mask that a click would make, shown while the mouse rests on the picture.
 import { hub } from "../shared/hub.js";
-import { aimAt } from "./pointer.js";
+import { aimAt, isTried } from "./pointer.js";
 import { finderOf } from "./state.js";
 import { pathOfRuns } from "./tint.js";
 
@@ -21,13 +21,13 @@ const isBusy = ({ playing, tracking, hide, adding, pending }) =>
  * @param {Editor} editor
  */
 const questionOf = (editor) => {
-  const { hover, clip, still, frame, tool, who, rev } = editor;
+  const { hover, clip, frame, tool, who, rev } = editor;
   const finder = who?.choices.find(({ name }) => name === finderOf(editor, hub.active));
   const points = tool === "add" || tool === "remove";
   if (!hover || !clip || !points || !finder?.previews) return null;
-  if (isBusy(editor) || still?.frame === frame) return null;
-  const { does } = aimAt(editor, hover, false);
-  if (!SHOWN.includes(does)) return null;
+  if (isBusy(editor) || isTried(editor)) return null;
+  const { does, hit } = aimAt(editor, hover, false);
+  if (!SHOWN.includes(does) || hit) return null;
   return { at: hover, inside: does !== "remove", begins: does === "begin", have: rev, frame };
 };
 

@@ -190,7 +190,8 @@ export const accept = (editor, value) => {
 };
 
 /**
- * Return which region is selected once the labels have changed: a new one, or else the same as before, or the first.
+ * Return which region is selected once the labels have changed: a new one, or else the same as before, be it none, or the
+ * first.
  * @param {number[]} before
  * @param {number[]} labels
  * @param {number} active
@@ -199,6 +200,7 @@ export const accept = (editor, value) => {
 export const selection = (before, labels, active, fresh) => {
   const added = labels.find((label) => !before.includes(label));
   if (!fresh && added !== undefined) return added;
+  if (!fresh && !active && before.length) return 0; // somebody let it go
   return labels.includes(active) ? active : (labels[0] ?? 0);
 };
 
@@ -216,37 +218,4 @@ export const progressOf = (followed) => {
   if (left < LONG_WAIT) return said;
   const rest = left >= MINUTES ? `${Math.round(left / 60)} min` : `${Math.round(left)} s`;
   return `${said}, ${rest} left`;
-};
-
-/**
- * Say what a tool does, and of one that points, what a click would do.
- * @param {import("../types").Tool} tool
- * @param {string} name of the region
- * @param {boolean} touch whether fingers do it
- * @param {import("../types").Aim["does"]} [does]
- * @param {boolean} [correcting] whether the region takes every click
- */
-export const hintFor = (tool, name, touch, does = "add", correcting = false) => {
-  const click = touch ? "Tap" : "Click";
-  const another = touch ? " For another region, use +." : " Right-click removes. Esc: another region.";
-  const adding = `${click} an object to add it to ${name}.`;
-  const points = {
-    add: correcting ? adding + another : adding + (touch ? "" : " Right-click to remove."),
-    begin: `${click} a thing: it becomes a new region.`,
-    choose: `${click} to choose ${name}.`,
-    remove: `${click} what does not belong to ${name}.`,
-    unpoint: `${click} to take this point back.`,
-  };
-  const draws = {
-    brush: `Paint onto ${name}.`,
-    erase: `Erase from ${name}.`,
-    box: `Draw a box around an object for ${name}.`,
-  };
-  const withKeys = {
-    brush: " Hold Alt to erase.",
-    erase: "",
-    box: " Shift takes all of it, Alt cuts it out.",
-  };
-  if (tool === "add" || tool === "remove") return points[does];
-  return draws[tool] + (touch ? "" : withKeys[tool]);
 };

@@ -25,7 +25,7 @@ const TOOLS = [
  */
 const makeTools = (editor, canvas, sizes, heard) => {
   const buttons = TOOLS.map(([tool, text, hint]) => {
-    return iconButton("rg-tool", tool, hint, () => choose(tool), text, { data: { tool } });
+    return iconButton("rg-tool", tool, hint, () => editor.choose(tool), text, { data: { tool } });
   });
   /** @param {Tool} name */
   const choose = (name) => {
@@ -82,7 +82,7 @@ export const makeToolbar = (editor, surface, heard, refining) => {
   const about = "Shrink, grow, holes, feather, focus, files, finder, shots, key frames";
   const opener = iconButton("rg-tool rg-refine", "refine", about, undefined, "Refine");
   /** @param {Element} target */
-  const inPicture = (target) => Boolean(target.closest(".rg-canvas-stage, .rg-time, dialog"));
+  const inPicture = (target) => Boolean(target.closest(".rg-canvas-stage, .rg-time"));
   const menu = makeMenu(opener, refining, inPicture);
   const node = make("div", "rg-toolbar", tools, undo, track, menu.node);
   const refresh = () => {

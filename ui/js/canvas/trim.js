@@ -1,7 +1,7 @@
 // @ts-check
 // Which stretch of one's own file is used: two handles over small pictures of the whole of it.
 import { button, fillSelect, make, takeKey } from "../shared/dom.js";
-import { fileUrl, hub, showStage } from "../shared/hub.js";
+import { fileUrl, hub, mayOpen, showStage } from "../shared/hub.js";
 import { clamp } from "../shared/numbers.js";
 import { makeQuestion } from "../shared/dialog.js";
 import { isMasked } from "./cells.js";
@@ -238,7 +238,7 @@ const makeWarning = () => {
     const loss = `The masks of ${frames} will be lost; Save keeps them in a file.`;
     return !lost || question.ask(loss);
   };
-  return { node: question.node, mayUse };
+  return mayUse;
 };
 
 // Shown for a file that has more frames than one.
@@ -259,16 +259,16 @@ export const makeTrim = () => {
   const { track, picture } = makeTrimTrack(trim);
   const pick = make("select", { onchange: () => trim.set(withStride(trim.range, Number(pick.value))) });
   const said = make("p", { className: "rg-trim-said", role: "status" });
-  const warning = makeWarning();
+  const mayUse = makeWarning();
   const take = async () => {
     const { first: start, stride } = trim.range;
-    if (!(await warning.mayUse(trim.range))) return;
+    if (!(await mayUse(trim.range)) || !mayOpen("Taking these frames from the file")) return;
     hub.tell("trim", { start, stride, frames: countOf(trim.range) });
   };
   const use = button("rg-tool", "Use these frames", take, "Regions, words and masks of these frames stay");
   const row = make("div", "rg-trim-row", said, make("label", {}, "Use", pick), use);
   const about = { className: "rg-trim", hidden: true, ariaLabel: "Frames of the file that are used" };
-  const node = make("section", about, track, row, warning.node);
+  const node = make("section", about, track, row);
   /** @param {boolean} folded */
   const fold = (folded) => {
     node.hidden = !hub.clip?.total || folded;

@@ -9,6 +9,8 @@ import { makeChange, makeMargin, makeStrength, makeText } from "./fields.js";
 /** @typedef {import("../types").Region} Region */
 /** @typedef {import("../types").Deck} Deck */
 
+const NOW = "Names the region, and tells methods that compare words what is replaced; others do without it";
+
 /** @param {Region} region @param {HTMLElement} card @param {() => void} changed */
 const makeSwatch = (region, card, changed) => {
   const swatch = make("label", "rg-swatch");
@@ -92,8 +94,9 @@ const makeMore = (region, { changed }, margin) => {
  * @param {Deck} deck
  */
 const makeWords = (region, { changed, rest }) => {
-  const example = region.label === rest ? "e.g. on the grass" : "e.g. a cat";
+  const example = region.label === rest ? "e.g. on the grass" : "e.g. a cat; may be empty";
   const now = makeText(region, "source", "This is", example, changed);
+  now.node.title = NOW;
   const change = makeChange(region, now.input, changed);
   const node = make("div", { className: "rg-card-words", data: { label: region.label } }, now.node, change);
   node.addEventListener("keydown", (event) => {

@@ -1,6 +1,6 @@
 // @ts-check
 // The picture of a region, large: clicks cut the thing out of it, as they mask a thing in the clip.
-import { makeDialog } from "../shared/dialog.js";
+import { makeDialog, showAbove } from "../shared/dialog.js";
 import { button, chooser, make, pressOnly } from "../shared/dom.js";
 import { clamp } from "../shared/numbers.js";
 
@@ -121,7 +121,7 @@ export const makeCutout = (name, ask) => {
     undo.disabled = !points.length;
     all.disabled = !points.length;
     said.textContent = note ?? "";
-    if (!dialog.open) dialog.showModal();
+    showAbove(dialog);
   };
-  return { node: dialog, show };
+  return { show };
 };

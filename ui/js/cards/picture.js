@@ -84,10 +84,9 @@ const makeFileField = (send) => {
 const openCutout = (region, ask) => {
   /** @type {ReturnType<typeof makeCutout> | null} */
   let cutout = null;
-  /** @param {HTMLElement} home @param {import("../types").Cutting} told @param {string | null} words */
-  return (home, told, words) => {
+  /** @param {import("../types").Cutting} told @param {string | null} words */
+  return (told, words) => {
     cutout ??= makeCutout(region.name, ask);
-    if (!cutout.node.isConnected) home.append(cutout.node);
     cutout.show(told, words);
   };
 };
@@ -166,7 +165,7 @@ export const makePicture = (region, card, { act, changed }) => {
   };
   /** @param {import("../types").CanvasView} told */
   const note = ({ note: words, alarm, cutting }) => {
-    if (asking && cutting?.label === region.label) showCutout(node, cutting, words);
+    if (asking && cutting?.label === region.label) showCutout(cutting, words);
     said.textContent = asking ? words : "";
     said.classList.toggle("rg-alarm", asking && Boolean(alarm));
     asking = false;

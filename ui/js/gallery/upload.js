@@ -1,7 +1,7 @@
 // @ts-check
 // A file of one's own: chosen or dropped, sent with its progress, opened by the server.
 import { button, make } from "../shared/dom.js";
-import { hub, openFile } from "../shared/hub.js";
+import { hub, mayOpen, openFile } from "../shared/hub.js";
 import { post } from "../shared/post.js";
 import { makeQuestion } from "../shared/dialog.js";
 import { refusal } from "../hub_model/drop.js";
@@ -129,7 +129,10 @@ export const makeUpload = (open, limits) => {
   let request = null;
   let left = ""; // names of files that were left out
   /** @param {string} words */
-  const failed = (words) => line.show(words ? "failed" : "idle", words);
+  const failed = (words) => {
+    hub.opening = "";
+    line.show(words ? "failed" : "idle", words);
+  };
   /** @param {File} file */
   const send = (file) => {
     const size = tooLarge(file, limits);
@@ -145,7 +148,7 @@ export const makeUpload = (open, limits) => {
         line.show("sending", `Uploading “${file.name}”: ${percent} %`, share);
       },
       sent: (path) => {
-        line.show("opening", `Opening “${file.name}”`, 1);
+        if (!mayOpen(`Opening “${file.name}”`)) return;
         open({ path, name: file.name });
       },
       failed,
@@ -167,10 +170,14 @@ export const makeUpload = (open, limits) => {
   };
   addDropping(line.node, take);
   const rest = () => {
+    hub.opening = "";
     line.show("idle", left ? `${left} was left out: the page edits one clip at a time.` : "");
     left = "";
   };
   hub.on("clip", rest);
   hub.on("lost", rest);
-  return { nodes: [field, line.node, question.node], choose: () => field.click(), failed };
+  hub.on("opening", (words) => line.show("opening", words, 1));
+  for (const name of /** @type {const} */ (["opened", "unopened", "noted"]))
+    hub.on(name, () => hub.opening && rest());
+  return { nodes: [field, line.node], choose: () => field.click(), failed };
 };

@@ -20,6 +20,25 @@ export const addHeader = (name, value) => {
   };
 };
 
+/** @param {string} selector */
+const pressOne = (selector) => {
+  /** @type {HTMLElement | null} */
+  const node = document.querySelector(selector);
+  node?.click();
+};
+
+/** @param {KeyboardEvent} event */
+const leaveApi = ({ key }) => key === "Escape" && pressOne(".api-docs .backdrop");
+
+/**
+ * Open Gradio's panel of what programs need, by a button in its foot, which is not seen here. Its cross closes it, and a
+ * press beside it; Escape, which closes all else on the page, by itself does not.
+ */
+export const openApi = () => {
+  pressOne("footer button");
+  document.addEventListener("keydown", leaveApi); // once: the same is not added again
+};
+
 const SPINS = /performance\.now\(\).*\/1e3.*&&/;
 
 /**

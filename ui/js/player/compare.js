@@ -10,7 +10,8 @@ import { makePane } from "./videos.js";
 
 const BESIDE = 4; // per cent of the width between the boundary and what is edited
 const EDGE = 1; // and between it and the edge of the picture
-const SWEEP = 1200; // milliseconds
+const SWEEP = 3600; // milliseconds
+const SEEN = 0.6; // share of them in which the source is seen alone, before the edit comes
 
 /**
  * Return where the boundary rests, in per cent of the width: left of all that is edited, which lies on its right; in
@@ -41,7 +42,7 @@ const makeWipe = (stage, value) => {
   const rest = restOf(value);
   const wipe = slider(0, 100, 0.5, rest, about);
   oninput();
-  const way = [{ "--cut": "100%" }, { "--cut": `${rest}%` }];
+  const way = [{ "--cut": "100%" }, { "--cut": "100%", offset: SEEN }, { "--cut": `${rest}%` }];
   if (mayMove() && !value.names) sweep = stage.animate(way, { duration: SWEEP, easing: "ease-in-out" });
   return wipe;
 };
@@ -49,7 +50,7 @@ const makeWipe = (stage, value) => {
 /** @param {Player} player @param {string} path @param {() => void} changed */
 const makeRebuilt = (player, path, changed) => {
   const addPane = () => {
-    const pane = makePane("reconstruction", "Reconstruction", path);
+    const pane = makePane("reconstruction", "Rebuilt source", path);
     player.source.box.after(pane.box);
     return { ...pane, on: false };
   };
@@ -58,7 +59,7 @@ const makeRebuilt = (player, path, changed) => {
     player.rebuilt.on = !player.rebuilt.on;
     changed();
   };
-  return button("rg-tool", "Reconstruction", turn, "The source rebuilt from its inversion, without an edit");
+  return button("rg-tool", "Rebuilt source", turn, "The source rebuilt from its own noise, without an edit");
 };
 
 /**

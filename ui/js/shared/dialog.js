@@ -3,6 +3,36 @@
 import { button, make } from "./dom.js";
 
 /**
+ * Show a dialog above all else. It stands in the page itself while it is open: within a part that is hidden, as the
+ * masks are in other looks, it could not be seen, and yet would let nothing else be pressed.
+ * @param {HTMLDialogElement} dialog
+ */
+export const showAbove = (dialog) => {
+  if (dialog.open) return;
+  const page = document.querySelector(".gradio-container .contain") ?? document.body;
+  page.append(dialog);
+  dialog.showModal();
+};
+
+/**
+ * Take a dialog away once it is closed, and let a press beside it do what Escape does.
+ * @param {HTMLDialogElement} dialog
+ * @param {() => void} leave
+ */
+const leaveBeside = (dialog, leave) => {
+  let begun = false; // beside it: what is selected within may be dragged out of it
+  /** @param {MouseEvent} event */
+  const isBeside = ({ target, clientX, clientY }) => {
+    const { left, top, right, bottom } = dialog.getBoundingClientRect();
+    const isWithin = clientX >= left && clientX <= right && clientY >= top && clientY <= bottom;
+    return target === dialog && !isWithin;
+  };
+  dialog.addEventListener("pointerdown", (event) => (begun = isBeside(event)));
+  dialog.addEventListener("click", (event) => begun && isBeside(event) && leave());
+  dialog.addEventListener("close", () => dialog.open || dialog.remove());
+};
+
+/**
  * Make a dialog named by its title, with a button that closes it.
  * @param {string} className
  * @param {string} title
@@ -20,6 +50,7 @@ export const makeDialog = (className, title, ...content) => {
     const [x, y] = [scrollX, scrollY];
     requestAnimationFrame(() => scrollTo(x, y));
   });
+  leaveBeside(dialog, () => dialog.close());
   return dialog;
 };
 
@@ -40,6 +71,10 @@ export const makeQuestion = (ariaLabel, yes, no) => {
   // Not at "close": it comes late, when the next question may stand there already.
   row.onsubmit = ({ submitter }) => answer(submitter === choose);
   node.oncancel = () => answer(false);
+  leaveBeside(node, () => {
+    answer(false);
+    node.close();
+  });
   /**
    * Ask, and resolve to whether it may be.
    * @param {string} words
@@ -48,7 +83,7 @@ export const makeQuestion = (ariaLabel, yes, no) => {
   const ask = (words) => {
     answer(false);
     text.textContent = words;
-    node.showModal();
+    showAbove(node);
     return new Promise((done) => {
       answer = done;
     });

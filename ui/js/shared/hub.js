@@ -60,6 +60,8 @@ export class Hub {
   wish = "";
   /** What the settings are called: "Draft". */
   quality = "";
+  /** What is being opened, in words: nothing else is meanwhile. */
+  opening = "";
   /** Whether a run goes on, or waits. */
   running = false;
   /** Whether the model draws nonsense of this clip, and nobody wants that all the same. */
@@ -94,6 +96,17 @@ export const hub = new Hub();
 export const titleOf = ({ name, source, prompt }) => {
   const named = !/^Region \d+$/.test(name);
   return named ? name : source.trim() || prompt.trim() || name;
+};
+
+/**
+ * Say that something is being opened, unless something else is already, which is said instead; returns whether it may be.
+ * @param {string} words
+ */
+export const mayOpen = (words) => {
+  const before = hub.opening;
+  hub.opening = before || words;
+  hub.tell("opening", before ? `${before}. Wait until it is open.` : words);
+  return !before;
 };
 
 /** @param {string} path */

@@ -23,8 +23,15 @@ export const makeMenu = (opener, panel, stays = () => false) => {
     event.stopPropagation();
     open(false);
   });
+  // An entry that had the focus may be disabled now.
+  document.addEventListener("keydown", ({ key }) => {
+    const isNowhere = document.activeElement === document.body;
+    if (key === "Escape" && isNowhere && !panel.hidden) open(false);
+  });
   /** @param {EventTarget | null} target */
-  const isInside = (target) => target instanceof Element && (node.contains(target) || stays(target));
+  const isInside = (target) =>
+    target instanceof Element &&
+    (node.contains(target) || Boolean(target.closest("dialog")) || stays(target));
   document.addEventListener("pointerdown", ({ target }) => isInside(target) || open(false));
   // What has the focus may not lie under the panel.
   node.addEventListener("focusout", ({ relatedTarget: next }) => !next || isInside(next) || open(false));

@@ -128,6 +128,9 @@ hub.on("look", () => {
   for (const [node, { before }] of marked) if (valueOf(node) !== before) tellChanged(node);
 });
 
+// What was wrong with another clip's words and settings goes with it.
+hub.on("clip", () => clearWrong());
+
 let marks = 0;
 
 /** @param {HTMLElement} node @param {string} message */
