@@ -62,8 +62,8 @@ const openWordsOnClick = ({ stage, seek, value }) => {
  */
 const moves = ({ value }) => mayMove() && value.frames > 1;
 
-/** @param {PlayerView} value */
-const build = (value) => {
+/** @param {PlayerView} value @param {HTMLElement} taking stands in the bar */
+const build = (value, taking) => {
   const player = makePlayer(value);
   const bar = make("div", "rg-bar", player.play, player.seek, player.count);
   watchLooking(player.stage);
@@ -71,6 +71,7 @@ const build = (value) => {
   if (player.edits.length) addComparison(player, bar, () => arrange(player));
   else arrange(player);
   setPlaying(player, moves(player));
+  bar.append(taking);
   player.root.append(player.stage, bar);
   if (value.note) player.root.append(make("p", "rg-made", forFingers(value.note)));
   return player;
@@ -114,8 +115,8 @@ const turnTo = ({ edits, value, root }) => {
 export function mount(element, props, trigger, watch) {
   /** @type {Player | null} */
   let player = null;
-  const body = make("div");
-  element.replaceChildren(body, make("div", "rg-taking")); // what can be taken away, see result.js
+  const taking = make("div", "rg-taking"); // what can be taken away, see result.js
+  element.replaceChildren(taking);
   hub.on("stage", (name) => {
     const seen = name === "edit";
     // What nobody sees takes a tenth of a processor all the same.
@@ -148,12 +149,12 @@ export function mount(element, props, trigger, watch) {
     hub.tell("edits", value?.edits.length ?? 0);
     if (!value) {
       player = null;
-      body.replaceChildren(make("p", "rg-note", "Press Run, and the edit plays here."));
+      element.replaceChildren(make("p", "rg-note", "Press Run, and the edit plays here."), taking);
       return;
     }
-    player = build(value);
+    player = build(value, taking);
     followChoice(player);
-    body.replaceChildren(player.root);
+    element.replaceChildren(player.root);
     chooseLook(player, element);
     keepUp(player);
     turnTo(player);
