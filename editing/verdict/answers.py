@@ -48,12 +48,10 @@ def lines(report: Report) -> list[str]:
     return said
 
 
-def doubts(report: Report) -> list[str]:
-    """Return what was said of the regions of the first edit that are not there, or only
-    just: of a quick try nothing else, since many that nobody could name are nearest to
-    their words (`benchmarks/README.md`)."""
+def told(report: Report) -> list[str]:
+    """Return what was said of the regions of the first edit that were looked at."""
     looked = [one for edit in _edits(report)[:1] for one in edit["regions"]]
-    return [one["says"] for one in looked if "share" in one and not one["there"]]
+    return [one["says"] for one in looked if "share" in one]
 
 
 def tally(report: Report) -> str:
@@ -111,17 +109,22 @@ def _sentence(one: Looked) -> str:
         return f"{start}not checked. Say what it was"
     own, total = _counted(one)
     words = _short(one["words"], one)
-    looks = f"{start}looks like {words} on {own} of {total} frames"
+    looks = f"{start}looks like {words}{_frames(own, total)}"
     if one["there"] is not False:
         return looks if one["there"] else f"{looks}, but only just: look yourself"
-    seen = f"{words} on {own} of {total} frames alone"
+    seen = f"{words} on {own} of {total} frames alone" if total > 1 else "or only just"
     if one["instead"] and 2 * own <= total:
         count = one["nearest"].count(one["instead"])
-        seen = f"looks like {_short(one['instead'], one)} on {count} of {total} frames"
+        seen = f"looks like {_short(one['instead'], one)}{_frames(count, total)}"
     elif one.get("mush"):
         seen = "what is drawn is not clear"
     thing = re.sub(r"^an? (?=\w)", "the ", words)
     return f"{start}{thing} is not there ({seen}): {_WAYS}"
+
+
+def _frames(count: int, total: int) -> str:
+    """Say on how many frames something was seen; of a single frame nothing."""
+    return f" on {count} of {total} frames" if total > 1 else ""
 
 
 def _short(words: str, one: Looked) -> str:

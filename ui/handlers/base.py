@@ -185,14 +185,16 @@ class Handlers:
 
     def cards(self, session: Session, model: object = None) -> Changes:
         """Return the cards and the composed prompt; of a chosen model also whether it
-        looks at pictures, and is told what to do."""
+        looks at pictures, is told what to do, and what it draws best."""
         blind = None
         instructs = False
+        drawn: list[str] = []
         if self.catalogue.is_usable(model):
             blind = self.catalogue.blind(str(model), session.method)
             instructs = self.catalogue.instructs(str(model))
+            drawn = self.catalogue.drawn(str(model))
         return {
-            "cards": session_views.cards(session, blind, instructs),
+            "cards": session_views.cards(session, blind, instructs, drawn),
             "prompt": session_views.prompts(session),
         }
 

@@ -121,7 +121,11 @@ def _words_column(catalogue: Catalogue, start: Session | None, kept: bool) -> Pa
     asked = start.opened.request.asked if start else Edit(method=method)
     cards, prompts = None, None
     if start:
-        cards = session_views.cards(start, catalogue.blind(BUILT_IN_MODEL, method))
+        cards = session_views.cards(
+            start,
+            catalogue.blind(BUILT_IN_MODEL, method),
+            drawn=catalogue.drawn(BUILT_IN_MODEL),
+        )
         prompts = session_views.prompts(start)
     shown: Parts = {
         "cards": view("cards", cards),

@@ -12,13 +12,13 @@ from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, file_names
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.verdict.answers import doubts, rank, tally
+from regrain.editing.verdict.answers import rank, tally, told
 from regrain.ui.server.media import Media, data_url, link_or_copy
 from regrain.ui.session.clips import OpenedClip
 from regrain.ui.values.history import Choices, History, PastRun
 from regrain.ui.values.method_choice import uses
 from regrain.ui.views.attention_views import areas, attention, words
-from regrain.ui.views.metric_summary import IS_THERE, facts, figures
+from regrain.ui.views.metric_summary import facts, figures
 from regrain.ui.views.session_views import edits, player
 from regrain.ui.views.shown import (
     EditView,
@@ -193,8 +193,8 @@ def remember(
     known = opened.drawn or request.model != BUILT_IN_MODEL
     if opened.tried is not None:
         still = data_url(outcome.frames[0], max(outcome.frames[0].shape[:2]), 92)
-        told = doubts(report) if known else []
-        note = " ".join([opened.attempt, *(f"{capital(line)}." for line in told)])
+        seen = told(report) if known else []
+        note = " ".join([opened.attempt, *(f"{capital(line)}." for line in seen)])
         played = replace(played, still=still, at=opened.tried, note=note)
     files = {}
     for name, path in saved.files.items():
@@ -203,9 +203,6 @@ def remember(
         files[name] = str(link_or_copy(Path(path), called))
     layered = (saved.folder / LAYERS).is_dir()
     shown = result(outcome, report, request, files, stem, key, layered, known)
-    if opened.tried is not None:
-        sure = [fact for fact in shown.facts if fact.name != IS_THERE or fact.doubt]
-        shown = replace(shown, facts=sure)
     frames = len(request.clip)
     facts = ["try"] if opened.attempt else []
     facts.append(f"{frames} frame{'s' if frames > 1 else ''}")
@@ -213,8 +210,8 @@ def remember(
     if steps:
         facts.append(f"{steps} steps")
     facts.append(duration(sum(report.get("seconds", {}).values())))
-    if known and opened.tried is None and (seen := tally(report)):
-        facts.insert(0, seen)  # the rest may be cut off
+    if known and (there := tally(report)):
+        facts.insert(0, there)  # the rest may be cut off
     title = title_of(request.method, request.seed)
     if opened.attempt:
         title += ", try"

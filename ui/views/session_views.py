@@ -307,10 +307,13 @@ def lost(note: str) -> CanvasGone:
 
 
 def cards(
-    session: Session, blind: str | None = None, instructs: bool = False
+    session: Session,
+    blind: str | None = None,
+    instructs: bool = False,
+    drawn: Sequence[str] = (),
 ) -> CardsView:
-    """Show one card per region, uppermost first; `blind` and `instructs` are those of
-    `Catalogue`, where they may be new."""
+    """Show one card per region, uppermost first; `blind`, `instructs` and `drawn` are
+    those of `Catalogue`, where they may be new."""
     regions = session.state.regions
     ground = WHITE if METHODS[session.method].sees_pictures else GREY
     shown = [
@@ -339,6 +342,7 @@ def cards(
         full=len(regions) >= MAX_REGIONS,
         regions=shown,
         instructs=instructs,
+        drawn=[*drawn],
     )
 
 

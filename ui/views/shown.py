@@ -8,7 +8,7 @@ A field with a default is left out of what is sent while it has it. Frames count
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 
@@ -251,6 +251,8 @@ class CardsView:
     anew: float | None = None
     # Whether the model is told what to do, not what is seen in the end
     instructs: bool = False
+    # What it draws best
+    drawn: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

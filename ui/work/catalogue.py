@@ -31,6 +31,7 @@ from regrain.editing.models.files.location import (
 )
 from regrain.editing.models.files.lora_file import fast_lora
 from regrain.editing.models.files.reader import Reader, open_reader
+from regrain.editing.models.files.words import with_article
 from regrain.editing.models.loading.load import local_models
 from regrain.editing.models.pictures.picture_file import BUILT_IN, PictureFile, built_in
 from regrain.editing.models.pictures.picture_heads import SEEING
@@ -52,6 +53,7 @@ log = logging.getLogger(__name__)
 BUILT_IN_TITLE = "Built-in (drawings only)"
 _BUILT_IN_CONTROL = "storybook/canny"
 # Where files of a field belong, of which there may be none.
+_DRAWN = 4  # things that are offered below an empty field
 _FOLDERS = {
     "loras": "$REGRAIN_MODELS/loras",
     "picture_adapter": "$REGRAIN_MODELS/pictures",
@@ -255,6 +257,12 @@ class Catalogue:
         """
         family = self._facts(model).family
         return bool(family and "source" in family.offers)
+
+    def drawn(self, model: str) -> list[str]:
+        """Return things that a model draws best, where that is known: the built-in one's."""
+        if model != BUILT_IN_MODEL:
+            return []
+        return [with_article(kind) for kind in self.groups.get("Kinds", ())][:_DRAWN]
 
     def lacks(self, model: str) -> dict[str, str]:
         """Say of each method that a model cannot be used with why not; empty where its

@@ -60,9 +60,13 @@ const setMovable = (card, side, able) => {
   card.querySelector(`[data-move=${side}]`)?.toggleAttribute("disabled", !able);
 };
 
-/** Name the field of what a region becomes, by what the model was taught. @param {boolean} instructs */
-const nameChange = (instructs) => {
+/**
+ * Name the field of what a region becomes, by what the model was taught, and know what it draws best.
+ * @param {CardsView} value
+ */
+const takeModel = ({ instructs, drawn }) => {
   hub.change = instructs ? "What to do" : "Make it";
+  hub.drawn = drawn ?? [];
   for (const label of document.querySelectorAll("label[for^=rg-prompt-label]")) label.textContent = hub.change;
 };
 
@@ -216,7 +220,7 @@ export class Deck {
     this.root.hidden = !value;
     if (!value) return;
     takeBlind(value.blind);
-    if (value.blind !== null) nameChange(Boolean(value.instructs)); // else the model is not said anew
+    if (value.blind !== null) takeModel(value); // else the model is not said anew
     this.rest = value.rest ?? 0;
     this.#add.ariaDisabled = String(Boolean(value.full)); // pressed all the same, it says why
     hub.rest = this.rest;

@@ -1,6 +1,6 @@
 // @ts-check
 // Fields of a region's card; `changed` is called on every letter.
-import { childrenOf, make, slider, textField } from "../shared/dom.js";
+import { button, childrenOf, make, slider, textField, writeInto } from "../shared/dom.js";
 import { hub } from "../shared/hub.js";
 import { fromMargin, toMargin } from "../shared/numbers.js";
 import { underlined } from "./underline.js";
@@ -36,7 +36,7 @@ export const makeText = (region, key, title, placeholder, changed) => {
 };
 
 /**
- * Make the field of what it should become; while that is empty, the field says that the thing stays.
+ * Make the field of what it should become, and chips below it; while it is empty, it says that the thing stays.
  * @param {Region} region
  * @param {HTMLInputElement} source
  * @param {() => void} changed
@@ -49,6 +49,23 @@ export const makeChange = (region, source, changed) => {
   };
   source.addEventListener("input", say);
   say();
+  return [node, makeOffers(input)];
+};
+
+/**
+ * Make chips of what the model draws best, which the style sheet shows while their empty field is used.
+ * @param {HTMLInputElement | HTMLTextAreaElement} input
+ */
+const makeOffers = (input) => {
+  const node = make("div", { className: "rg-best", role: "group", ariaLabel: "What the model draws best" });
+  const draw = () => {
+    const offered = input.value ? [] : hub.drawn;
+    const chips = offered.map((words) => button("rg-offer", words, () => (writeInto(input, words), input.focus())));
+    node.replaceChildren(...chips);
+  };
+  node.addEventListener("pointerdown", (event) => event.preventDefault()); // the field is still used
+  input.addEventListener("focus", draw);
+  input.addEventListener("input", draw);
   return node;
 };
 

@@ -25,6 +25,8 @@ export class Hub {
   blind = "";
   /** What the field is called that says what a region becomes, or what the model is told to do. */
   change = "Make it";
+  /** What the model draws best, in words. @type {string[]} */
+  drawn = [];
   /** Label of the region of all that no other covers. */
   rest = 0;
   /** The canvas, once it is there. @type {import("../types").Editor | null} */
