@@ -42,6 +42,11 @@ from regrain.masks.segmentation.cut_motion import scene_of
 from regrain.masks.segmentation.cut_solver import touching
 
 _MOST = 0.5  # share of the picture that a thing rarely has
+# Of a side of a box: a mask that covers more of it may go on beyond it, or has ground
+# in it. Of eleven boxes in six real clips, the five wrong masks cover .44 to 1, the six
+# right ones at most .19.
+_ALONG = 0.4
+_IN = 2  # pixels from the edge of a box to the line that is looked at
 _HOLE = 0.01  # share of a mask below which a hole is a mistake
 
 
@@ -84,9 +89,9 @@ def segment(
         clip: For "cuts", the clip that the image is from: things are told apart by how
             they move.
         frame: Its number in the clip, from 0.
-        doubt: Is called where the mask of a single click is not to be trusted: the
-            click may mean very different masks, or it has most of the picture. A box
-            helps.
+        doubt: Is called where the mask of a single click or box is not to be trusted:
+            a click may mean very different masks, a mask that was cut out runs along
+            its box, or it has most of the picture.
 
     Raises:
         MaskError: Points, labels, box or mask do not fit the image, or nothing marks
@@ -110,7 +115,8 @@ def segment(
             method = CUTS
         elif previous is not None and len(prompts.labels) and not prompts.labels[-1]:
             method = CUTS  # what it takes away is what was clicked, and no more
-    if not prompts.is_first:
+    boxed = None if len(prompts.points) else prompts.box
+    if not prompts.is_first and boxed is None:
         doubt = trusting
     if method == CUTS:
         scene = scene_of(pixels, clip, frame)
@@ -118,9 +124,31 @@ def segment(
     else:
         mask = _by_sam(encoded or embed(pixels, model), prompts, index, doubt)
     mask = _tidied(mask, prompts)
-    if mask.mean() > _MOST:
+    cut = boxed if method == CUTS else None
+    if mask.mean() > _MOST or (cut is not None and _along(mask, cut) > _ALONG):
         doubt()
     return mask
+
+
+def _along(mask: Mask, box: np.ndarray) -> float:
+    """Return the largest share of a side of a box that a mask runs along, of the sides
+    that are not the frame's: there the box ends it, and no edge of a thing."""
+    height, width = mask.shape
+    left, top, right, bottom = (int(edge) for edge in box)
+    inside = mask[top : bottom + 1, left : right + 1]
+    if min(inside.shape) <= 2 * _IN:
+        return 0.0
+    shares = [
+        float(line.mean())
+        for line, is_free in (
+            (inside[_IN], top > _IN),
+            (inside[-1 - _IN], bottom < height - 1 - _IN),
+            (inside[:, _IN], left > _IN),
+            (inside[:, -1 - _IN], right < width - 1 - _IN),
+        )
+        if is_free
+    ]
+    return max(shares, default=0.0)
 
 
 def _tidied(mask: Mask, prompts: Prompts) -> Mask:

@@ -35,6 +35,10 @@ _NOTHING_BOXED = (
     "Draw it closer around the object, or hold Shift to take all of it."
 )
 _UNSURE = "Unsure: this click may mean several things."
+_UNSURE_BOX = (
+    "Unsure: the mask ends where the box does. Click what is missing, right-click what is too much, or draw "
+    "a larger box."
+)
 _TAKEN_BACK = "The point is taken back. Undo brings it again."
 _BEGUN = "A new region begins with this mask."
 _MOST_CLICKS = 100  # on the picture of a region
@@ -173,6 +177,8 @@ class Masking:
             )
             return None
         found = mask_edits.add_box(session, label, frame, box, self.segment)
+        if found and session.answer[2]:
+            return _UNSURE_BOX
         return None if found else _NOTHING_BOXED
 
     def _stroke(self, session: Session, data: Data) -> None:

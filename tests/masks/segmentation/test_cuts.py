@@ -175,6 +175,35 @@ def test_a_click_that_may_mean_very_different_masks_is_doubted(
     assert bool(doubts) == told
 
 
+@pytest.mark.parametrize(
+    ("box", "told"),
+    [
+        ((4, 4, 44, 44), False),  # around the thing
+        ((10, 4, 44, 44), True),  # along its left side
+        ((4, 10, 44, 44), True),
+        ((4, 4, 35, 44), True),
+        ((4, 4, 44, 35), True),
+        ((10, 4, 44, 84), False),  # along a third of it
+        ((4, 4, 8, 8), False),  # too small to tell
+    ],
+)
+@pytest.mark.parametrize("at_edge", [False, True])
+def test_a_mask_that_runs_along_its_box_is_doubted(monkeypatch, box, told, at_edge):
+    """Where the frame ends the box as well, that says nothing."""
+    mask = np.zeros((96, 96), bool)
+    mask[10:36, 10:36] = True
+    if at_edge:
+        mask = mask[box[1] : box[3] + 1, box[0] : box[2] + 1]
+        box = (0, 0, mask.shape[1] - 1, mask.shape[0] - 1)
+        told = mask.mean() > 0.5
+    monkeypatch.setattr(click, "_by_cuts", lambda *_: mask)
+    monkeypatch.setattr(click, "_tidied", lambda mask, _: mask)
+    doubts = []
+    image = np.zeros((*mask.shape, 3), np.uint8)
+    segment(image, [], [], box=box, method="cuts", doubt=lambda: doubts.append(1))
+    assert bool(doubts) == told
+
+
 def test_in_a_box_a_network_may_find_nothing(network):
     network(lambda _: np.zeros((40, 60), bool))
     image = np.full((40, 60, 3), 90, np.uint8)

@@ -196,6 +196,21 @@ def test_what_a_click_is_not_sure_of_is_said(visits, before):
     assert not act("point", 30).unsure
 
 
+@pytest.mark.parametrize("sure", [True, False])
+def test_what_a_box_is_not_sure_of_is_said(visits, sure):
+    session = visits.get("page")
+
+    def find(image, *_, doubt, **how):
+        if not sure:
+            doubt()
+        return np.ones(image.shape[:2], bool)
+
+    said = {"id": session.id, "have": session.rev, "frame": 0, "label": 1}
+    said |= {"act": "box", "from": [2, 2], "to": [20, 20], "how": "find"}
+    view, _ = Masking(visits, find).act("page", said)
+    assert (view.unsure, view.note.startswith("Unsure: ")) == (False, not sure)
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_what_is_shown_before_a_click_is_what_the_click_makes(visits, inside):
     session = visits.get("page")
