@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from pathlib import Path
 
 import gradio as gr
 
@@ -40,8 +41,8 @@ class ProjectHandlers(SessionHandlers):
     def open(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Open a project that was picked."""
         try:
-            key = event_data(event).get("key")
-            session = self.visits.open_project(page_of(request), key)
+            folder = self._folder(event, request)
+            session = self.visits.open_project(page_of(request), folder.name)
             return self.whole(session, _NOTE) | self._listed(request)
         except Exception as error:
             return self._listed(
@@ -54,7 +55,7 @@ class ProjectHandlers(SessionHandlers):
         """Remove a project; the page has asked before."""
         said = ""
         try:
-            self.visits.projects.delete(event_data(event).get("key"))
+            self.visits.projects.delete(self._folder(event, request).name)
         except Exception as error:
             said = explain(error, "a project could not be deleted")
         return self._listed(request, said)
@@ -81,13 +82,26 @@ class ProjectHandlers(SessionHandlers):
             said = explain(error, "a file could not be opened")
         return shown | self._listed(request, said)
 
+    def _folder(self, event: gr.EventData, request: gr.Request) -> Path:
+        """Return the folder of a project that was picked; a RequestError if it is not
+        there, or another visitor's."""
+        key = event_data(event).get("key")
+        return self.visits.projects.folder_of(key, _visitor(request))
+
     def _listed(self, request: gr.Request, failed: str = "") -> Changes:
         shown = session_views.recent(
             self.visits.projects,
             may_open_paths(request),
             failed,
+            _visitor(request),
         )
         return {"recent": replace(shown, time=time.time())}
+
+
+def _visitor(request: gr.Request) -> str | None:
+    """Return the page whose projects alone may be seen; None for all of them, on one's
+    own machine."""
+    return None if may_open_paths(request) else page_of(request)
 
 
 def may_open_paths(request: gr.Request) -> bool:

@@ -112,16 +112,19 @@ class Projects:
 
     # The list
 
-    def listed(self) -> list[Listed]:
-        """List the projects, the one that was used last first."""
-        found = [self._listed(folder) for folder in self._folders()]
+    def listed(self, page: str | None = None) -> list[Listed]:
+        """List the projects, or those that a page had open, the one that was used last
+        first."""
+        found = [self._listed(folder) for folder in self._folders(page)]
         return sorted(found, key=lambda one: one.used, reverse=True)
 
-    def _folders(self) -> Iterator[Path]:
+    def _folders(self, page: str | None = None) -> Iterator[Path]:
         if self.root is None or trouble(self.root):
             return
         for folder in visible(self.root):
-            if not trouble(folder) and (folder / PAGE).is_file():
+            if trouble(folder) or not (folder / PAGE).is_file():
+                continue
+            if page is None or _page_of(folder) == page:
                 yield folder
 
     def _listed(self, folder: Path) -> Listed:
@@ -144,17 +147,17 @@ class Projects:
         none."""
         newest = None
         used = 0.0
-        for folder in self._folders():
-            with suppress(EditingError):
-                when = (folder / PAGE).stat().st_mtime
-                if when > used and _read(folder).get("page") == page:
-                    newest = folder.name
-                    used = when
+        for folder in self._folders(page):
+            when = (folder / PAGE).stat().st_mtime
+            if when > used:
+                newest = folder.name
+                used = when
         return newest
 
-    def folder_of(self, key: object) -> Path:
-        """Return a project's folder; a RequestError if there is none of this key."""
-        for folder in self._folders():
+    def folder_of(self, key: object, page: str | None = None) -> Path:
+        """Return a project's folder; a RequestError if there is none of this key, or
+        another page had it than the one that is given."""
+        for folder in self._folders(page):
             if folder.name == key:
                 return folder
         raise RequestError(
@@ -390,6 +393,13 @@ def _take(
     )
     session.kept.said = _said(session)
     session.returned = True
+
+
+def _page_of(folder: Path) -> object:
+    """Return the page that had a project open last; None if it cannot be read."""
+    with suppress(EditingError):
+        return _read(folder).get("page")
+    return None
 
 
 def _said(session: Session) -> tuple[object, ...]:

@@ -80,13 +80,18 @@ def gallery(examples: Mapping[str, Example], chosen: str | None) -> GalleryView:
     return GalleryView(chosen, items, MAX_VIDEO // 10**6, MAX_ARCHIVE // 10**6)
 
 
-def recent(projects: Projects, paths: bool = False, failed: str = "") -> RecentView:
-    """Show the projects of this machine, and where they are.
+def recent(
+    projects: Projects,
+    paths: bool = False,
+    failed: str = "",
+    page: str | None = None,
+) -> RecentView:
+    """Show the projects of this machine, or of a page, and where they are.
 
     `paths` tells whether files may be opened by their path.
     """
     items = []
-    for one in projects.listed():
+    for one in projects.listed(page):
         used = strftime("%Y-%m-%d %H:%M", localtime(one.used))
         size = _size(one.size)
         items.append(

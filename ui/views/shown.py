@@ -21,10 +21,10 @@ def sent(value: Any) -> Any:
     if not is_dataclass(value):
         return value
     told = {}
-    for field in fields(value):
-        part = getattr(value, field.name)
-        if field.default is MISSING or part != field.default:
-            told[field.name] = sent(part)
+    for each in fields(value):
+        part = getattr(value, each.name)
+        if each.default is MISSING or part != field.default:
+            told[each.name] = sent(part)
     return told
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from queue import Queue
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from regrain.editing.models.adapters import save_adapter
 from regrain.editing.request.edit import Edit
 from regrain.editing.storage.local_models import models_folder
 from regrain.masks.draw import pack
+from regrain.ui.handlers.project_handlers import ProjectHandlers
 from regrain.ui.server.media import Media
 from regrain.ui.server.own_machine import (
     is_own_machine,
@@ -359,6 +361,50 @@ def test_projects_are_opened_and_deleted_by_their_key(clip, root, visits, sessio
     visits.projects.delete("my walk")
     assert [one.key for one in visits.projects.listed()] == ["my walk 2"]
     assert [one.name for one in root.iterdir()] == ["my walk 2"]
+
+
+def test_of_other_visitors_nothing_is_shown(clip, visits, session):
+    keep(visits, session)
+    opened(visits, clip, "second")
+    visits.projects.keep("second", visits.get("second"))
+    projects = visits.projects
+    assert [one.key for one in projects.listed("page")] == ["my walk"]
+    assert [one.key for one in projects.listed("second")] == ["my walk 2"]
+    assert projects.listed("third") == []
+    assert projects.folder_of("my walk", "page").name == "my walk"
+    with pytest.raises(RequestError, match="is not there"):
+        projects.folder_of("my walk", "second")
+
+
+@pytest.mark.parametrize(
+    ("address", "headers", "seen"),
+    [
+        ("127.0.0.1", {}, ["my walk", "my walk 2"]),
+        ("10.0.0.7", {}, ["my walk"]),
+        ("127.0.0.1", {"x-forwarded-for": "10.0.0.7"}, ["my walk"]),
+    ],
+)
+def test_on_another_machine_a_visitor_sees_the_own_projects_alone(
+    monkeypatch, clip, visits, session, address, headers, seen
+):
+    monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
+    keep(visits, session)
+    opened(visits, clip, "second")
+    visits.projects.keep("second", visits.get("second"))
+    visits.leave("second")
+    client = SimpleNamespace(host=address)
+    request = SimpleNamespace(headers=headers, client=client, session_hash="page")
+    handlers = object.__new__(ProjectHandlers)
+    object.__setattr__(handlers, "visits", visits)
+    shown = handlers._listed(request)["recent"]
+    assert sorted(one.key for one in shown.items) == seen
+    event = SimpleNamespace(_data={"key": "my walk 2"})
+    folder = lambda: handlers._folder(event, request).name  # noqa: E731
+    if len(seen) == 2:
+        assert folder() == "my walk 2"
+    else:
+        with pytest.raises(RequestError, match="is not there"):
+            folder()
 
 
 def test_damaged_and_later_projects_are_named(process, root, visits, session):
