@@ -188,7 +188,7 @@ class Handlers:
         looks at pictures, is told what to do, and what it draws best."""
         blind = None
         instructs = False
-        drawn: list[str] = []
+        drawn = None
         if self.catalogue.is_usable(model):
             blind = self.catalogue.blind(str(model), session.method)
             instructs = self.catalogue.instructs(str(model))

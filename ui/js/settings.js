@@ -25,6 +25,7 @@ const COUNTS = [
   [4, "4"],
 ];
 const SEEDS = "Each with another seed, one after the other; of quick tries, too";
+const SEEDED = ["variation", "redraw"]; // one of which lets the seed act, where a method has them
 const OUTSIDE = ["At hand", "First"]; // groups without a heading
 const APART = ["Long clips", "Pictures"]; // that are no experiments
 const LAST = "More";
@@ -49,6 +50,7 @@ class Settings {
   newer = [];
   /** @type {Map<string, ReturnType<typeof makeField>>} */
   fields = new Map();
+  #showVariants = () => {};
   root = make("div", "rg-settings");
   #props;
   #trigger;
@@ -92,6 +94,7 @@ class Settings {
       if (now.method === method && value === now.usual[name]) delete own[name];
       else own[name] = value;
     });
+    this.#showVariants();
     if (name === "preset") this.#trigger("preset", { preset: String(value) });
     else if ("tune_steps" in this.view.parameters) this.#trigger("tuned", {});
     this.tellMarks();
@@ -188,7 +191,11 @@ class Settings {
       this.change((now) => (now.variants = count));
     });
     const node = make("div", "rg-variants", make("span", "rg-caption", "Variants"), counts, said);
-    node.hidden = !view.seeded;
+    const acts = () => !("variation" in view.usual) || SEEDED.some((name) => Number(this.value(name)) > 0);
+    this.#showVariants = () => {
+      node.hidden = !view.seeded || (view.variants === 1 && !acts());
+    };
+    this.#showVariants();
     choose(view.variants);
     return node;
   }

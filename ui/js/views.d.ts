@@ -218,8 +218,8 @@ export interface CardsView {
   anew?: number;
   /** Whether the model is told what to do, not what is seen in the end */
   instructs?: boolean;
-  /** What it draws best */
-  drawn: string[];
+  /** What it draws best, where that is known */
+  drawn?: string[];
 }
 
 /** What is said of a region. */

@@ -47,6 +47,7 @@ from regrain.ui.work.catalogue import Catalogue
 _WHERE = {
     "needed": "",
     "taken": "One prompt for the whole frame; if there are regions, the edit stays inside them.",
+    "bound": "Each region its own words; without regions, one prompt for the whole frame.",
     "ignored": "One prompt for the whole frame.",
 }
 _DOTS = 300  # most single losses in a plot
@@ -123,6 +124,8 @@ def choice(chosen: str, lacks: Mapping[str, str] | None = None) -> MethodsView:
     shown = []
     for name, method in METHODS.items():
         does = uses(name)
+        binds = issubclass(method.Params, ModulatedParams)
+        where = "bound" if binds and does.regions == "taken" else does.regions
         inputs = {
             "regions": does.regions != "ignored",
             "clip description": does.source_prompt,
@@ -133,11 +136,11 @@ def choice(chosen: str, lacks: Mapping[str, str] | None = None) -> MethodsView:
             name=name,
             title=method.title,
             paper=method.paper,
-            say=f"{method.does} {_WHERE[does.regions]}".strip(),
+            say=f"{method.does} {_WHERE[where]}".strip(),
             regions=does.regions,
             source_prompt=does.source_prompt,
             several=does.several,
-            binds=issubclass(method.Params, ModulatedParams),
+            binds=binds,
             uses=[MethodInput(*each) for each in inputs.items()],
             changes=[*method.changes],
         )

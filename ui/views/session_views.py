@@ -315,7 +315,7 @@ def cards(
     session: Session,
     blind: str | None = None,
     instructs: bool = False,
-    drawn: Sequence[str] = (),
+    drawn: list[str] | None = None,
 ) -> CardsView:
     """Show one card per region, uppermost first; `blind`, `instructs` and `drawn` are
     those of `Catalogue`, where they may be new."""
@@ -347,7 +347,7 @@ def cards(
         full=len(regions) >= MAX_REGIONS,
         regions=shown,
         instructs=instructs,
-        drawn=[*drawn],
+        drawn=drawn,
     )
 
 

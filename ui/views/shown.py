@@ -8,7 +8,7 @@ A field with a default is left out of what is sent while it has it. Frames count
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 
@@ -21,10 +21,10 @@ def sent(value: Any) -> Any:
     if not is_dataclass(value):
         return value
     told = {}
-    for each in fields(value):
-        part = getattr(value, each.name)
-        if each.default is MISSING or part != field.default:
-            told[each.name] = sent(part)
+    for field in fields(value):
+        part = getattr(value, field.name)
+        if field.default is MISSING or part != field.default:
+            told[field.name] = sent(part)
     return told
 
 
@@ -251,8 +251,8 @@ class CardsView:
     anew: float | None = None
     # Whether the model is told what to do, not what is seen in the end
     instructs: bool = False
-    # What it draws best
-    drawn: list[str] = field(default_factory=list)
+    # What it draws best, where that is known
+    drawn: list[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -258,10 +258,11 @@ class Catalogue:
         family = self._facts(model).family
         return bool(family and "source" in family.offers)
 
-    def drawn(self, model: str) -> list[str]:
-        """Return things that a model draws best, where that is known: the built-in one's."""
+    def drawn(self, model: str) -> list[str] | None:
+        """Return things that a model draws best; None where that is not known, of all but
+        the built-in one."""
         if model != BUILT_IN_MODEL:
-            return []
+            return None
         return [with_article(kind) for kind in self.groups.get("Kinds", ())][:_DRAWN]
 
     def lacks(self, model: str) -> dict[str, str]:
