@@ -5,7 +5,7 @@ import { button, make } from "./shared/dom.js";
 import { follow, hub } from "./shared/hub.js";
 import { makeDrop } from "./hub_model/drop.js";
 
-const COLUMNS = ["Model", "Good for", "To fetch", "Memory on a GPU", "Licence"];
+const COLUMNS = ["Model", "Good for", "Here", "To fetch", "Memory on a GPU", "Licence"];
 
 /** Make the line that says what is done, and what went wrong. */
 const makeSaid = () => {
@@ -33,9 +33,9 @@ export function mount(element, props, trigger, watch) {
   };
   const drop = makeDrop({ say: said.say, setGoing, use: (id) => trigger("use", { id }) });
   /** @param {import("./types").ListingView} model */
-  const makeRow = ({ id, title, good, licence, size, memory }) => {
+  const makeRow = ({ id, title, good, licence, size, memory, here }) => {
     const name = make("th", { scope: "row" }, title && make("strong", {}, title), make("span", {}, id));
-    const facts = [good, size, memory, licence].map((text, i) => {
+    const facts = [good, here, size, memory, licence].map((text, i) => {
       return make("td", text ? { data: { about: COLUMNS[i + 1] } } : {}, text);
     });
     const fetch = () => trigger("fetch", { id });
@@ -50,7 +50,8 @@ export function mount(element, props, trigger, watch) {
   };
   const others = make("div");
   const rest = make("details", "rg-details", make("summary", {}, "Others"), others);
-  const content = make("div", "rg-models rg-hub", list, rest, drop.node, said.node, going);
+  const machine = make("p", "rg-note");
+  const content = make("div", "rg-models rg-hub", machine, list, rest, drop.node, said.node, going);
   const dialog = makeDialog("rg-help rg-real-model", "Get a model", content);
   const open = () => {
     if (element.isConnected && !element.hidden) showAbove(dialog);
@@ -73,6 +74,7 @@ export function mount(element, props, trigger, watch) {
       list.replaceChildren(makeTable([first]));
       others.replaceChildren(makeTable(more));
       rest.hidden = !more.length;
+      machine.textContent = value.here ?? "";
       drop.offer(place ?? "");
       hub.takesWeights = Boolean(place);
     }

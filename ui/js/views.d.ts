@@ -374,6 +374,8 @@ export interface HubView {
   models?: ListingView[];
   /** Where files are sent that are dropped; "" for nowhere */
   drop?: string;
+  /** What this machine is */
+  here?: string;
   turn?: number;
 }
 
@@ -388,6 +390,8 @@ export interface ListingView {
   size?: string;
   /** That it takes on a graphics card */
   memory?: string;
+  /** Whether it fits here, and how long it takes */
+  here?: string;
 }
 
 /** Pictures while a run goes on, of some frames. */

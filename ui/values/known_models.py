@@ -18,6 +18,7 @@ class Known:
         family: Its kind, by which memory is planned.
         licence: Its name on the hub.
         size: Bytes to fetch; if they are `counted`, of weights of two bytes each.
+        steps: Steps of an edit.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Known:
     licence: str
     size: int
     counted: bool = False
+    steps: int = 50
 
     @property
     def memory(self) -> int:
@@ -53,6 +55,7 @@ KNOWN = (
         family="Stable Diffusion",
         licence="mit",
         size=4_270_000_000,
+        steps=4,
     ),
     Known(
         id="timbrooks/instruct-pix2pix",

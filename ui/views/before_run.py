@@ -31,21 +31,22 @@ def before_run(asked: EditRequest, last: float | None) -> TriesView:
     count = len(asked.clip)
     frames = "frame" if count == 1 else "frames"
     size = f"{count} {frames}, {asked.params['steps']} steps{_memory(asked)}."
-    seconds = _guess(asked) if last is None else last
-    return TriesView(f"{size} It takes {_length(seconds)} here.", seconds > _ELSEWHERE)
+    units = len(asked.clip) * float(str(asked.params["steps"]))
+    seconds = guess(asked.model, units) if last is None else last
+    return TriesView(f"{size} It takes {length(seconds)} here.", seconds > _ELSEWHERE)
 
 
-def _length(seconds: float) -> str:
+def length(seconds: float) -> str:
     """Say how long something takes; a number would be wrong by the next run."""
     if seconds < _MINUTE:
         return "seconds"
     return "minutes" if seconds < _HOUR else "hours"
 
 
-def _guess(asked: EditRequest) -> float:
-    """Return about how many seconds a run takes of which nothing was measured here."""
-    units = len(asked.clip) * float(str(asked.params["steps"]))
-    if asked.model in BUILT_IN_IDS:
+def guess(model: str, units: float) -> float:
+    """Return about how many seconds so many steps, each of a frame, take of which nothing
+    was measured here."""
+    if model in BUILT_IN_IDS:
         return _BUILT_IN * units
     return units * (_ON_GPU if on_gpu() else _ON_CPU)
 

@@ -20,11 +20,14 @@ from regrain.editing.params.registry import CHANGES, METHODS
 from regrain.editing.params.written import KINDS
 from regrain.editing.pipeline.beforehand import PlannedTuning
 from regrain.editing.recipe.events import Losses, Progress, Tuned
+from regrain.editing.storage.devices import choose_device, device_name
+from regrain.editing.storage.memory import free_memory, need_of
 from regrain.ui.server import dropped_models
 from regrain.ui.values.adapters import AdapterList, Entry
 from regrain.ui.values.known_models import KNOWN, Known
 from regrain.ui.values.method_choice import SHOWN_BY, uses
 from regrain.ui.views.attention_views import spread
+from regrain.ui.views.before_run import guess, length
 from regrain.ui.views.shown import (
     AdapterChoice,
     AdapterGroup,
@@ -68,7 +71,27 @@ def hub_view(asked: str = "") -> HubView | None:
     drop = dropped_models.ADDRESS if dropped_models.can_take() else ""
     state = "asked" if asked else "idle"
     said = f"{shorten(asked)} is not on this machine yet." if asked else ""
-    return HubView(state, asked, said, models=[*rows.values()], drop=drop)
+    return HubView(
+        state, asked, said, models=[*rows.values()], drop=drop, here=_this_machine()
+    )
+
+
+def _this_machine() -> str:
+    device = choose_device()
+    free = gigabytes(free_memory(device))
+    return (
+        f"This machine: {device_name(device)}, {free} of memory free. No published model was run with "
+        "Regrain yet: what is said of them is counted, not measured."
+    )
+
+
+def _fit(known: Known) -> str:
+    """Say whether a model fits here, and how long it takes for a clip of 16 frames."""
+    need = need_of(known.family)
+    fits = need.fits() if need else "not known"
+    if fits == "does not fit":
+        return fits
+    return f"{fits}; {length(guess(known.id, 16 * known.steps))} a clip"
 
 
 def _listing(id: str, known: Known | None) -> ListingView:
@@ -83,6 +106,7 @@ def _listing(id: str, known: Known | None) -> ListingView:
         known.licence,
         size=f"at least {size}" if known.counted else size,
         memory=f"at least {gigabytes(known.memory)}",
+        here=_fit(known),
     )
 
 

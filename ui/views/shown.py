@@ -427,6 +427,7 @@ class HubView:
     share: float | None = None
     models: list[ListingView] | None = None  # None leaves those that are shown
     drop: str | None = None  # where files are sent that are dropped; "" for nowhere
+    here: str | None = None  # what this machine is
     turn: int | None = None
 
 
@@ -440,6 +441,7 @@ class ListingView:
     licence: str = ""
     size: str = ""  # of what is fetched
     memory: str = ""  # that it takes on a graphics card
+    here: str = ""  # whether it fits here, and how long it takes
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.params.base import QUALITIES
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.edit import Edit
+from regrain.editing.storage import memory
 from regrain.editing.storage.fetching import Fetched
 from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.handlers import model_handlers
@@ -19,7 +20,7 @@ from regrain.ui.handlers.clip_handlers import SettingHandlers
 from regrain.ui.handlers.model_handlers import ModelHandlers, offer
 from regrain.ui.values.fields import Fields
 from regrain.ui.values.known_models import KNOWN
-from regrain.ui.views import checks
+from regrain.ui.views import before_run, checks, model_views
 from regrain.ui.views.model_views import addons_view, hub_view
 from regrain.ui.views.shown import AddonsView, Weighted
 from regrain.ui.work.catalogue import Catalogue
@@ -278,6 +279,28 @@ def test_sizes_of_published_models_that_were_counted_are_the_least(monkeypatch):
     monkeypatch.delenv("SPACE_ID", raising=False)
     for row, known in zip(hub_view().models, KNOWN, strict=True):
         assert ("at least" in row.size) == known.counted
+
+
+@pytest.mark.parametrize(
+    ("device", "gib", "said"),
+    [
+        ("cpu", 40, "about 59 frames fit; minutes a clip"),
+        ("cpu", 2, "does not fit"),
+        ("cuda", 12, "about 32 frames fit; seconds a clip"),
+    ],
+)
+def test_a_model_to_fetch_says_whether_it_fits_and_how_long_it_takes(
+    monkeypatch, device, gib, said
+):
+    for module in (model_views, memory):
+        monkeypatch.setattr(module, "choose_device", lambda: torch.device(device))
+        monkeypatch.setattr(module, "free_memory", lambda _: gib * 2**30)
+    monkeypatch.setattr(before_run, "on_gpu", lambda: device == "cuda")
+    monkeypatch.setattr(model_views, "device_name", lambda _: "A card")
+    shown = hub_view()
+    assert shown.here.startswith(f"This machine: A card, {gib * 2**30 / 1e9:.1f} GB")
+    lcm = next(row for row in shown.models if row.title == "LCM Dreamshaper")
+    assert lcm.here == said
 
 
 def test_a_space_offers_only_what_is_allowed(monkeypatch):
