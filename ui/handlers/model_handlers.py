@@ -33,7 +33,7 @@ from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.runs import Changes
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session.session import Session
-from regrain.ui.values.fields import Fields, names_in
+from regrain.ui.values.fields import Fields
 from regrain.ui.views import session_views
 from regrain.ui.views.model_views import control_view, gigabytes
 from regrain.ui.views.shown import ControlView, FetchView, HubView
@@ -92,7 +92,7 @@ class ModelHandlers(FetchHandlers):
             yield self._choose(id, "Fetched and chosen.")
 
     @outputs("hub", "model", "added", "addons", "adapters")
-    def use(self, added: object, event: gr.EventData, request: gr.Request) -> Changes:
+    def use(self, event: gr.EventData, request: gr.Request, *fields: object) -> Changes:
         """Use what was put into the folder of models: choose a model or a tuned one,
         add a LoRA file."""
         name = str(event_data(event).get("id", ""))
@@ -100,7 +100,12 @@ class ModelHandlers(FetchHandlers):
         if name in self.catalogue.models:
             return self._choose(name, "Chosen.")
         if weights in self.catalogue.loras:
-            others = (one for one in names_in(added) if split_weight(one)[0] != weights)
+            said = Fields.of(*fields)
+            try:
+                self.catalogue.check_lora(weights, self.catalogue.model(said.model))
+            except EditingError as error:
+                return _hub("error", error.message)
+            others = (one for one in said.names if split_weight(one)[0] != weights)
             done = _hub("done", "Added.", weights)
             return done | self.added([*others, f"{weights}@1"])
         return self._choose_tuned(weights, request)
@@ -118,7 +123,7 @@ class ModelHandlers(FetchHandlers):
         chosen = gr.update(choices=self.catalogue.model_choices, value=id)
         return {**_hub("done", text, id), "model": chosen}
 
-    @outputs("added", "settings", "progress")
+    @outputs("added", "addons", "settings", "progress")
     def add(self, event: gr.EventData, request: gr.Request, *fields: object) -> Changes:
         """Keep LoRA files and adapters with their weights, as a request has them, and
         show the settings that suit the model with them."""
@@ -133,6 +138,8 @@ class ModelHandlers(FetchHandlers):
         try:
             method = self.session(request).method
             chosen = self.catalogue.model(said.model)
+            for lora in self.catalogue.loras_of([*{*added} - {*said.names}]):
+                self.catalogue.check_lora(split_weight(lora)[0], chosen)
             usual, suited = (
                 self.catalogue.values(
                     method, chosen, {}, self.catalogue.loras_of(names)
@@ -146,8 +153,8 @@ class ModelHandlers(FetchHandlers):
             }
             fields_then = replace(said.giving(method, given), added=added)
             settings = self.settings(method, fields_then)
-        except EditingError as error:  # a damaged file
-            return {"added": added} | self.failed(error)
+        except EditingError as error:  # a damaged file, or another model's
+            return self.added(said.names, said.model) | self.failed(error)
         return {"added": added, "settings": settings}
 
     def see_control(

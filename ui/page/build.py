@@ -206,7 +206,7 @@ def _wire_models(models: ModelHandlers) -> list[Dependency]:
     p.control.look(models.see_control, None, p.control, **TWO)
     return [
         on(p.hub.fetch, models.fetch, None, **ONE),
-        on(p.hub.use, models.use, p.added, **QUIET),
+        on(p.hub.use, models.use, p.fields, **QUIET),
         on(p.addons.choose, models.add, p.fields, **IN_ORDER),
     ]
 

@@ -29,7 +29,7 @@ from regrain.editing.models.files.location import (
     find,
     parse_lora,
 )
-from regrain.editing.models.files.lora_file import fast_lora
+from regrain.editing.models.files.lora_file import fast_lora, lora_facts
 from regrain.editing.models.files.reader import Reader, open_reader
 from regrain.editing.models.files.words import with_article
 from regrain.editing.models.loading.load import local_models
@@ -212,6 +212,21 @@ class Catalogue:
         """Return the LoRA files among what is added to a model, with their weights."""
         known = [*self.loras, BUILT_IN_FAST]
         return [text for text in added if split_weight(text)[0] in known]
+
+    def check_lora(self, name: str, model: str) -> None:
+        """Refuse a LoRA that reads another text than a model.
+
+        Raises:
+            ModelError: It does, or is damaged.
+        """
+        own = lora_facts(name).text_width
+        wide = self._wide(model)
+        if own and wide and own != wide:
+            raise ModelError(
+                "loras",
+                f"{shorten(name)} was made for models whose text is {own} wide; that of {shorten(model)} is "
+                f"{wide}. Choose such a model, then add it.",
+            )
 
     def guesses(self, asked: Edit) -> list[str]:
         """Say what a model, with its LoRA files, may be; see `ModelFacts.guesses`."""

@@ -36,6 +36,10 @@ _LAYERS = ("modelspec.encoder_layer", "ss_clip_skip")
 _FIRST_LAYER = re.compile(
     r".*(?:conv_in|input_blocks[._]0[._]0)[._](?:lora_A|lora[._]down|diff)(?:\.weight)?"
 )
+# The change of what reads the text in a UNet, of which the second side is its width.
+_TEXT_LAYER = re.compile(
+    r".*attn2[._](?:processor[._])?to_[kv](?:_lora)?[._](?:lora_A|lora[._]down|down)(?:[._]default)?(?:\.weight)?"
+)
 # What may be meant to scale layers that have no alpha of their own, or is added to them.
 _SIZE = re.compile(
     r"(?:ss_)?network_alphas?|(?:lora_)?(?:scale|scaling|strength|config)|multiplier"
@@ -54,6 +58,8 @@ class LoraFacts:
         has_alphas: Whether its layers say their scale.
         channels: Channels that a UNet's first layer reads by it; 0 if it leaves that
             layer as it is.
+        text_width: Width of the text of the UNets that it fits; 0 if it leaves what
+            reads that as it is.
     """
 
     id: str
@@ -62,6 +68,7 @@ class LoraFacts:
     defaults: Defaults
     has_alphas: bool
     channels: int
+    text_width: int
 
     @property
     def kind(self) -> FewStep | None:
@@ -131,6 +138,7 @@ def _read_facts(id: str, path: Path, defaults: Path, *_states: object) -> LoraFa
         metadata = {key: str(told[key]) for key in told}
     has_alphas = False
     channels = 0
+    text_width = 0
     for part in parts:
         with opened(part, "loras", id) as file:
             metadata |= file.metadata() or {}
@@ -138,8 +146,10 @@ def _read_facts(id: str, path: Path, defaults: Path, *_states: object) -> LoraFa
                 has_alphas |= key.endswith(".alpha")
                 if _FIRST_LAYER.fullmatch(key):
                     channels = file.get_slice(key).get_shape()[1]
+                if _TEXT_LAYER.fullmatch(key):
+                    text_width = file.get_slice(key).get_shape()[1]
     recommended = read_defaults(defaults, id)
-    return LoraFacts(id, path, metadata, recommended, has_alphas, channels)
+    return LoraFacts(id, path, metadata, recommended, has_alphas, channels, text_width)
 
 
 def fast_lora(model: str) -> str | None:

@@ -48,9 +48,13 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
     """Those of few-step files are proposed; without the file they are the model's
     again, and nothing else is touched."""
     (tmp_path / "loras").mkdir()
-    for name in ("ink", "lcm-lora-sdv1-5"):
+    plain = "unet.x.lora_A.weight"
+    of_text = (
+        "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight"
+    )
+    for name, key in (("ink", plain), ("lcm-lora-sdv1-5", plain), ("sd15", of_text)):
         path = tmp_path / "loras" / f"{name}.safetensors"
-        save_file({"unet.x.lora_A.weight": torch.zeros(1, 1)}, path)
+        save_file({key: torch.zeros(1, 768 if key == of_text else 1)}, path)
     catalogue = Catalogue({}, ASSETS / "storybook")
     handlers = ModelHandlers(catalogue, None, None, None, None)
     session = SimpleNamespace(method="sdedit")
@@ -61,8 +65,7 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
     def choose(before, *names):
         added = [{"name": f"loras/{name}", "weight": 1} for name in names]
         event = SimpleNamespace(_data={"added": [*added, "x"]})
-        shown = handlers.add(event, None, "storybook", before, said)
-        return shown["added"], shown["settings"]
+        return handlers.add(event, None, "storybook", before, said)
 
     few = {"steps": 4, "guidance_scale": 1.0, "sampler": "lcm"}
     usual = {"steps": 20, "guidance_scale": 4.0, "sampler": "ddim"}
@@ -72,11 +75,21 @@ def test_choosing_a_lora_shows_the_settings_that_suit_the_model_with_it(
         (["loras/ink@1"], ("lcm-lora-sdv1-5",), fast, few, None),
         (fast, (), [], usual, None),
     ):
-        listed, shown = choose(before, *names)
-        assert listed == added
+        changed = choose(before, *names)
+        assert changed["added"] == added
+        shown = changed["settings"]
         assert {name: shown.usual[name] for name in values} == values
         assert shown.given["sdedit"].get("steps") == steps
         assert shown.given["sdedit"]["strength"] == 0.4
+    # What reads another text is not taken, however it comes.
+    refused = choose(fast, "lcm-lora-sdv1-5", "sd15")
+    assert refused["added"] == fast
+    assert "768 wide; that of 'storybook' is 128" in refused["progress"].text
+    dropped = handlers.use(
+        *asked_for("loras/sd15.safetensors"), "storybook", fast, said
+    )
+    assert dropped["hub"].state == "error"
+    assert "768 wide" in dropped["hub"].text
 
 
 def test_what_the_name_of_a_lora_that_is_here_says_is_hinted_at(
@@ -257,6 +270,8 @@ def test_what_was_put_into_the_folder_is_used_by_its_kind(monkeypatch):
         pictures=[],
         readers=[],
         adapters={},
+        model=str,
+        check_lora=lambda *_: None,
     )
     adapters = SimpleNamespace(choose=lambda key, _: chosen.append(key))
     session = SimpleNamespace(adapters=adapters)
@@ -265,7 +280,8 @@ def test_what_was_put_into_the_folder_is_used_by_its_kind(monkeypatch):
     handlers = handlers_of(known)
 
     def use(name):
-        return handlers.use(["loras/ink@0.5", "loras/oil@1"], *asked_for(name))
+        added = ["loras/ink@0.5", "loras/oil@1"]
+        return handlers.use(*asked_for(name), "mine.safetensors", added, {})
 
     assert use("mine.safetensors")["model"]["value"] == "mine.safetensors"
     assert use("loras/ink.safetensors")["added"] == ["loras/oil@1", "loras/ink@1"]
