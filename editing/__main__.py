@@ -343,10 +343,13 @@ def clusters(
             "clip shows.",
         )
     from regrain.editing.methods.feature_clusters import find_clusters
+    from regrain.editing.models.files.lora_file import lora_facts
     from regrain.editing.models.loading.load import load_backbone
 
     model = changes.get("model") or request.model  # the new project keeps its own
-    backbone = load_backbone(model, request.loras, prediction=request.prediction)
+    # What reads more than its latents has no inversion.
+    loras = [text for text in request.loras if not lora_facts(text).channels]
+    backbone = load_backbone(model, loras, prediction=request.prediction)
     asked = request.clip, request.source_prompt, count, steps, seed, request.size
     found = _follow(find_clusters(backbone, *asked))
     regions = tuple(

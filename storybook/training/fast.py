@@ -161,11 +161,12 @@ class Network:
 
     @torch.no_grad()
     def edited(self, rows: Mapping[str, Tensor]) -> Tensor:
-        """Edit from pure noise by DDIM, as a run does, guided by words at high
-        levels."""
+        """Edit from pure noise by ancestral steps, as a run does, guided by words at
+        high levels."""
         source, inside = rows["source"].float(), rows["inside"].float()
         free = self.wordless(rows)
-        x = _noise(source, torch.Generator().manual_seed(0))
+        rng = torch.Generator().manual_seed(0)
+        x = _noise(source, rng)
         walk = [round(NOISIEST * (1 - step / STEPS)) for step in range(STEPS)]
         clean = x
         for level, following in zip(walk, [*walk[1:], 0], strict=True):
@@ -176,7 +177,9 @@ class Network:
             clean = inside * found + (1 - inside) * source
             a, s = self.levels(t)
             b, r = self.levels(torch.full_like(t, following))
-            x = b * clean + r * (x - a * clean) / s
+            new = r / s * (1 - (a / b).square()).sqrt()
+            kept = (r.square() - new.square()).clamp(min=0).sqrt()
+            x = b * clean + kept * (x - a * clean) / s + new * _noise(x, rng)
         return clean
 
 

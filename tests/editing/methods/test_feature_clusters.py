@@ -98,7 +98,7 @@ def test_a_cluster_is_the_same_thing_in_every_frame(found):
 
 
 def test_the_command_makes_a_project_with_a_region_a_cluster(tmp_path, capsys):
-    example = ASSETS / "examples" / "10_background"
+    example = ASSETS / "examples" / "02_one_animal"  # whose model sees its source
     arguments = [
         "clusters",
         str(example),
