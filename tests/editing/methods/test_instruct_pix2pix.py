@@ -1,16 +1,20 @@
 """InstructPix2Pix beside diffusers' two pipelines, on random weights; its regions and
 prompts; models that see the source, and where they are refused."""
 
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from made_models import load_double, seeded, write_small_model
+from json_files import read_json, write_json
+from made_models import load_double, loaded, seeded, write_small_model
 from PIL import Image
 from pipelines import THEIRS, draws_from, in_double, scheduler_of, seeing_of
 from running import finish
+from safetensors.torch import load_file, save_file
+from single_files import load_file_of, original_layout
 from wiring import drive, requested
 
 from regrain.editing import ArrayClip, EditRequest, ModelError, Region
@@ -125,6 +129,25 @@ def test_a_picture_is_the_pipelines(pair, monkeypatch, no_grad, sdxl, sampler, s
     ).images
     far = (ours - found).abs().max() / found.abs().max()
     assert float(far) < 1e-6
+
+
+def test_a_single_file_edits_as_its_folder(tiny_folder, tmp_path, no_grad):
+    folder = tmp_path / "seeing"
+    shutil.copytree(tiny_folder, folder)
+    config = read_json(folder / "unet" / "config.json")
+    write_json(folder / "unet" / "config.json", config | {"in_channels": 8})
+    (path,) = (folder / "unet").glob("*.safetensors")
+    weights = load_file(path)
+    old = weights["conv_in.weight"]
+    weights["conv_in.weight"] = torch.cat([old, old.flip(0)], 1)
+    save_file(weights, path, {"format": "pt"})
+    model = loaded(folder)
+    file = load_file_of(original_layout(model), tmp_path / "seeing.safetensors")
+    assert (file.beside, model.beside) == ("source", "source")
+    given = {"steps": 2, "sampler": "euler"}
+    request = replace(asked(), size=64)
+    (ours,), (expected,) = (drawn(one, request, **given) for one in (file, model))
+    assert torch.equal(ours, expected)
 
 
 def test_rows_that_count_nothing_are_left_out():
