@@ -47,7 +47,9 @@ from storybook.training.runs import (
     drawers,
     mixed,
     options,
+    summed,
     worker,
+    workers,
 )
 from storybook.training.ship import ASSETS
 
@@ -161,12 +163,11 @@ class Network:
 
     @torch.no_grad()
     def edited(self, rows: Mapping[str, Tensor]) -> Tensor:
-        """Edit from pure noise by ancestral steps, as a run does, guided by words at
-        high levels."""
+        """Edit from pure noise by DDIM, as a run does, guided by words at high
+        levels."""
         source, inside = rows["source"].float(), rows["inside"].float()
         free = self.wordless(rows)
-        rng = torch.Generator().manual_seed(0)
-        x = _noise(source, rng)
+        x = _noise(source, torch.Generator().manual_seed(0))
         walk = [round(NOISIEST * (1 - step / STEPS)) for step in range(STEPS)]
         clean = x
         for level, following in zip(walk, [*walk[1:], 0], strict=True):
@@ -177,9 +178,7 @@ class Network:
             clean = inside * found + (1 - inside) * source
             a, s = self.levels(t)
             b, r = self.levels(torch.full_like(t, following))
-            new = r / s * (1 - (a / b).square()).sqrt()
-            kept = (r.square() - new.square()).clamp(min=0).sqrt()
-            x = b * clean + kept * (x - a * clean) / s + new * _noise(x, rng)
+            x = b * clean + r * (x - a * clean) / s
         return clean
 
 
@@ -324,9 +323,9 @@ class Training:
         if not run.done and not worker():
             self._report(held)
         began = time.monotonic()
-        while run.done < self._samples(began):
+        while run.done < (samples := self._samples(began)):
             rng = batch_rng(args.seed, run.done, args.rows)
-            run.pace(args.rate, self._samples(began), warm=50 * args.rows)
+            run.pace(args.rate, samples, warm=50 * args.rows)
             # of all workers together, which wait for each other
             alike = batch_rng(args.seed, run.done, 0)
             is_whole = bool(torch.rand((), generator=alike) < WHOLES)
@@ -346,6 +345,8 @@ class Training:
         if self._args.minutes is None:
             return self._args.samples
         gone = (time.monotonic() - began) / 60 / self._args.minutes
+        if workers() > 1:  # all end together, though each has a clock
+            gone = float(summed(torch.tensor(gone))) / workers()
         return max(1, self.run.done) if gone >= 1 else 1 + self.run.done / gone
 
     def _report(self, held: Mapping[str, Tensor]) -> None:
