@@ -37,6 +37,7 @@ from regrain.ui.server.media import Media
 from regrain.ui.session.examples import load_examples
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.session_store import SessionStore
+from regrain.ui.views import model_views
 
 HERE = Path(__file__).parent
 EXAMPLE = "01_two_discs"
@@ -94,6 +95,9 @@ def page(tmp_path) -> Iterator[PageEvents]:
         mock.patch.object(Projects, "_keep_all"),
         # whatever tests before have loaded
         mock.patch.object(beforehand, "loaded_backbone", return_value=None),
+        # what is said of models to get is this machine's
+        mock.patch.object(model_views, "_this_machine", return_value="A machine."),
+        mock.patch.object(model_views, "_fit", return_value="about 9 frames fit"),
         mock.patch.dict(os.environ, environment),
     ):
         made = building.build(tools, examples, media, model, tmp_path / "projects")
