@@ -184,6 +184,7 @@ def test_recent_projects_are_opened_and_deleted(kept, open_page, tmp_path):
     show_clips(page)
     page.press(".rg-recent-open:has-text('Two discs')", "Enter")
     page.wait_for_selector("#recent", state="hidden")
+    page.wait_for_function("!window.regrain.opening")  # which closes the menu again
     page.wait_for_function(HAS_FOCUS, arg=".rg-opener")
     show_clips(page)
     page.press("[aria-label='Delete “another.mp4”']", "Enter")
