@@ -48,7 +48,9 @@ const makePath = (take) => {
     if (field.value.trim()) take(field.value);
   };
   field.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") open();
+    if (event.key !== "Enter") return;
+    event.preventDefault(); // or it would press what has the focus next
+    open();
   });
   const go = button(
     "rg-tool rg-small",
