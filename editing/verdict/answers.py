@@ -112,7 +112,7 @@ def _sentence(one: Looked) -> str:
     looks = f"{start}looks like {words}{_frames(own, total)}"
     if one["there"] is not False:
         return looks if one["there"] else f"{looks}, but only just: look yourself"
-    seen = f"{words} on {own} of {total} frames alone" if total > 1 else "or only just"
+    seen = f"{words} on {own} of {total} frames alone"
     if one["instead"] and 2 * own <= total:
         count = one["nearest"].count(one["instead"])
         seen = f"looks like {_short(one['instead'], one)}{_frames(count, total)}"

@@ -185,7 +185,7 @@ class Handlers:
 
     def cards(self, session: Session, model: object = None) -> Changes:
         """Return the cards and the composed prompt; of a chosen model also whether it
-        looks at pictures, is told what to do, and what it draws best."""
+        looks at pictures, is told what to do, and what it can draw."""
         blind = None
         instructs = False
         drawn = None

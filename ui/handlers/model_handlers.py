@@ -138,7 +138,8 @@ class ModelHandlers(FetchHandlers):
         try:
             method = self.session(request).method
             chosen = self.catalogue.model(said.model)
-            for lora in self.catalogue.loras_of([*{*added} - {*said.names}]):
+            new = [text for text in added if text not in said.names]
+            for lora in self.catalogue.loras_of(new):
                 self.catalogue.check_lora(split_weight(lora)[0], chosen)
             usual, suited = (
                 self.catalogue.values(

@@ -218,7 +218,7 @@ export interface CardsView {
   anew?: number;
   /** Whether the model is told what to do, not what is seen in the end */
   instructs?: boolean;
-  /** What it draws best, where that is known */
+  /** Some things that it can draw, where that is known */
   drawn?: string[];
 }
 

@@ -77,11 +77,12 @@ def hub_view(asked: str = "") -> HubView | None:
 
 
 def _this_machine() -> str:
+    """Say what this machine is, and how far to trust what is said of models."""
     device = choose_device()
     free = gigabytes(free_memory(device))
     return (
-        f"This machine: {device_name(device)}, {free} of memory free. No published model was run with "
-        "Regrain yet: what is said of them is counted, not measured."
+        f"This machine: {device_name(device)}, {free} of memory free. The makers of Regrain have run "
+        "none of these models: what is said of them is counted, not measured."
     )
 
 

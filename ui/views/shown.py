@@ -251,7 +251,7 @@ class CardsView:
     anew: float | None = None
     # Whether the model is told what to do, not what is seen in the end
     instructs: bool = False
-    # What it draws best, where that is known
+    # Some things that it can draw, where that is known
     drawn: list[str] | None = None
 
 

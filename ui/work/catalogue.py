@@ -52,8 +52,8 @@ from regrain.ui.values.known_models import KNOWN
 log = logging.getLogger(__name__)
 BUILT_IN_TITLE = "Built-in (drawings only)"
 _BUILT_IN_CONTROL = "storybook/canny"
-# Where files of a field belong, of which there may be none.
 _DRAWN = 4  # things that are offered below an empty field
+# Where files of a field belong, of which there may be none.
 _FOLDERS = {
     "loras": "$REGRAIN_MODELS/loras",
     "picture_adapter": "$REGRAIN_MODELS/pictures",
@@ -274,8 +274,8 @@ class Catalogue:
         return bool(family and "source" in family.offers)
 
     def drawn(self, model: str) -> list[str] | None:
-        """Return things that a model draws best; None where that is not known, of all but
-        the built-in one."""
+        """Return some things that a model can draw; None where that is not known, of all
+        but the built-in one."""
         if model != BUILT_IN_MODEL:
             return None
         return [with_article(kind) for kind in self.groups.get("Kinds", ())][:_DRAWN]

@@ -130,8 +130,8 @@ def test_what_was_seen_is_in_the_history_and_doubts_below_a_try(
         played, shown, run = keep(**tried)
         said = {
             True: "A try. Left: looks like a panda.",
-            False: "A try. Left: the panda is not there (or only just): try another "
-            "seed, a larger margin, more steps.",
+            False: "A try. Left: the panda is not there (a panda on 1 of 1 frames "
+            "alone): try another seed, a larger margin, more steps.",
             None: "A try. Left: looks like a panda, but only just: look yourself.",
         }
         assert played.note == said[there]

@@ -61,7 +61,7 @@ const setMovable = (card, side, able) => {
 };
 
 /**
- * Name the field of what a region becomes, by what the model was taught, and know what it draws best.
+ * Name the field of what a region becomes, by what the model was taught, and know what it can draw.
  * @param {CardsView} value
  */
 const takeModel = ({ instructs, drawn }) => {

@@ -53,11 +53,11 @@ export const makeChange = (region, source, changed) => {
 };
 
 /**
- * Make chips of what the model draws best, which the style sheet shows while their empty field is used.
+ * Make chips of what the model can draw, which the style sheet shows while their empty field is used.
  * @param {HTMLInputElement | HTMLTextAreaElement} input
  */
 const makeOffers = (input) => {
-  const node = make("div", { className: "rg-best", role: "group", ariaLabel: "What the model draws best" });
+  const node = make("div", { className: "rg-best", role: "group", ariaLabel: "What the model can draw" });
   const draw = () => {
     const offered = input.value ? [] : hub.drawn;
     const chips = offered.map((words) => button("rg-offer", words, () => (writeInto(input, words), input.focus())));

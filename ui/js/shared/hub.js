@@ -25,7 +25,7 @@ export class Hub {
   blind = "";
   /** What the field is called that says what a region becomes, or what the model is told to do. */
   change = "Make it";
-  /** What the model draws best, in words. @type {string[]} */
+  /** Some things that the model can draw, in words. @type {string[]} */
   drawn = [];
   /** Label of the region of all that no other covers. */
   rest = 0;
