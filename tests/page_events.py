@@ -113,6 +113,7 @@ class PageEvents:
         for page, session in self._visits.sessions():
             self._visits.projects.keep(page, session)
             self._visits.media.forget(page)
+            session.let_go()
         self._visits._pages.clear()
         self._open()
         self._fire("load", None, {})

@@ -244,6 +244,14 @@ def write_project(
         put: Copies a file to a place in the folder, or links it there.
         masks: Name of the masks in the folder, if it has any.
     """
+    text = put_files(draft, folder, put, masks)
+    with replacing(folder / FILE) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def put_files(draft: Draft, folder: Path, put: Put, masks: str) -> str:
+    """Bring the files that a project names, but for masks, into its folder; returns
+    the text of its project.json. As `write_project`."""
     content = describe(draft, masks)
     content["clip"] = put_clip(draft, folder, put)
     if draft.adapter and not is_name(draft.adapter):
@@ -255,8 +263,7 @@ def write_project(
         )
         regions.get(asked.label, content)["picture"] = place
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    with replacing(folder / FILE) as part:
-        part.write_text(text + "\n", encoding="utf-8")
+    return f"{text}\n"
 
 
 def _put(file: Path, folder: Path, name: str, put: Put) -> str:

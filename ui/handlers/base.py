@@ -108,6 +108,14 @@ class Handlers:
         """Return the session of the page that sent an event; see `SessionStore.get`."""
         return self.visits.get(page_of(request))
 
+    def told(self, session: Session) -> Changes:
+        """Return what has happened to the folder in which a session is kept, if its
+        page was not told yet, as an alarm below the picture."""
+        if notice := session.take_notice():
+            alarm = session_views.canvas(session, session.rev, notice, alarm=True)
+            return {"canvas": alarm}
+        return {}
+
     def described(self, request: gr.Request, words: object) -> Session:
         """Return the session of a page with the words of its cards; raises as
         `Session.check` does."""

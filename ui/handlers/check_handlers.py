@@ -58,7 +58,7 @@ class CheckHandlers(Handlers):
     last_runs: LastRuns  # how long they took
     load_ahead: Callable[[str], None] | None = None  # see `Tools`
 
-    @outputs("checks", "progress", "quality", "tries", "focus")
+    @outputs("checks", "progress", "quality", "tries", "focus", "canvas")
     def look(self, request: gr.Request, words: object, *fields: object) -> Changes:
         """Return all remarks while they change; none on what is only missing.
 
@@ -72,6 +72,7 @@ class CheckHandlers(Handlers):
         shown: Changes = {}
         with suppress(EditingError):  # said by the run
             session, remarks = self._check(request, words, fields)
+            shown |= self.told(session)
             shown["checks"] = self._view(remarks)
             if session.refused and checks.first_wrong(remarks) is None:
                 session.refused = False

@@ -35,11 +35,14 @@ class SessionHandlers(ClipHandlers):
     # judges the settings; called with the values of all fields
     look: Callable[..., Changes]
 
-    def here(self, request: gr.Request) -> None:
-        """Note that the page is still open."""
+    @outputs("canvas")
+    def here(self, request: gr.Request) -> Changes:
+        """Note that the page is still open, and say what it was not told yet."""
         self.visits.here(page_of(request))
+        session = self.visits.find(page_of(request))
+        return self.told(session) if session else {}
 
-    @outputs("head", "quality", "tries", "focus", "model", "addons")
+    @outputs("head", "quality", "tries", "focus", "model", "addons", "canvas")
     def arrive(self, request: gr.Request) -> Changes:
         """Say whether a page that was opened had something before; else judge the
         settings of a new one."""
@@ -51,7 +54,8 @@ class SessionHandlers(ClipHandlers):
         if catalogue.changed:
             shown["model"] = gr.Dropdown(choices=catalogue.model_choices)
             shown["addons"] = addons_view(catalogue, self.parts.added.value)  # type: ignore[attr-defined]
-        return shown | self.look(request, BUILT_IN_MODEL, *others)
+        shown |= self.look(request, BUILT_IN_MODEL, *others)
+        return shown | self.told(self.session(request))
 
     @outputs("head")
     def offer(self, event: gr.EventData) -> Changes:
@@ -81,9 +85,10 @@ class SessionHandlers(ClipHandlers):
         return shown
 
     def whole(self, session: Session, note: str) -> Changes:
-        """Show all of a session that was there before."""
+        """Show all of a session that was there before, with a note, or what its page
+        is still to be told."""
         with session.lock:
-            shown = self.opened(session, note)
+            shown = self.opened(session, session.take_notice() or note)
             if session.returned and not session.run:
                 history = session.history
                 for last in history.of_clip(session.id)[:1]:

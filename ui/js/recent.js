@@ -61,11 +61,11 @@ const makePath = (take) => {
   return make("div", "rg-recent-path", field, go);
 };
 
-/** @param {string} folder */
-const whereabouts = (folder) =>
+/** @param {string} folder @param {string} unkept */
+const whereabouts = (folder, unkept) =>
   folder
     ? `Your clips, masks, words and results stay in ${folder} until you delete them.`
-    : "Here your work stays in this session only: save the project, or download your results.";
+    : unkept || "Here your work stays in this session only: save the project, or download your results.";
 
 /** @type {import("./types").Mount<"recent">} */
 export function mount(element, props, trigger, watch) {
@@ -104,7 +104,7 @@ export function mount(element, props, trigger, watch) {
   };
   question.node.addEventListener("close", () => focus(asked, 1));
   follow(props, watch, (value) => {
-    const { folder, paths, any_size, items, failed } = value;
+    const { folder, paths, any_size, items, failed, unkept } = value;
     hub.kept = Boolean(folder);
     hub.anySize = any_size;
     hub.tell("kept");
@@ -127,7 +127,7 @@ export function mount(element, props, trigger, watch) {
     path.hidden = !paths;
     const alert = make("p", { className: "rg-note", role: "alert" }, failed);
     said.replaceChildren(...(failed ? [alert] : []));
-    where.textContent = whereabouts(folder);
+    where.textContent = whereabouts(folder, unkept);
     if (failed || opening) hub.tell(failed ? "unopened" : "opened");
     opening = false;
   });

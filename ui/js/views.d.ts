@@ -571,6 +571,8 @@ export interface RecentView {
   any_size: boolean;
   items: RecentProject[];
   failed: string;
+  /** Why nothing stays; "" where nothing is to */
+  unkept: string;
   time?: number;
 }
 

@@ -68,9 +68,10 @@ def build(
     media: Media,
     model_folder: Path,
     projects_folder: Path | None = None,
+    unkept: str = "",
 ) -> gr.Blocks:
     """Make the page; `media` is the one folder that may be served, `projects_folder`
-    that in which work is kept."""
+    that in which work is kept; `unkept` says why it is none."""
     catalogue = Catalogue(examples, model_folder)
     first = next((example.opened for example in examples.values()), None)
     finder = "cuts" if tools.remark else "sam"
@@ -78,7 +79,7 @@ def build(
     with Page(
         title="Regrain", analytics_enabled=False, fill_width=True, delete_cache=_UNUSED
     ) as page:
-        projects = Projects(projects_folder, examples)
+        projects = Projects(projects_folder, examples, unkept)
         parts = lay_out(catalogue, start, tools, projects)
         visits = SessionStore(
             first, media, finder, ended=page.drop_session, projects=projects
@@ -146,7 +147,7 @@ def _wire_session(page: gr.Blocks, sessions: SessionHandlers) -> Dependency:
     on = partial(_listen, p)
     head = p.head
     on(page.load, sessions.arrive, **FREE)
-    head.here(sessions.here, None, None, **MANY)
+    on(head.here, sessions.here, **MANY)
     on(head.offer, sessions.offer, **QUIET)
     restored = on(head.back, sessions.restore, **FREE)
     # Until then the fields hold the values of a new page, or those the browser filled

@@ -18,14 +18,14 @@ from regrain.ui.page.first_import import no_interfaces
 from regrain.ui.server.own_machine import (
     OPEN,
     is_own_machine,
+    keeping,
     place_models,
-    projects_folder,
 )
 
 # Holds the visitors' files. It goes with the process or, if that is killed, at the next
 # start.
 # Where projects are kept, it is beside them, so that no file is written twice.
-_PROJECTS = projects_folder()
+_PROJECTS, _UNKEPT = keeping()
 _PLACE = _PROJECTS / OPEN if _PROJECTS else Path(tempfile.gettempdir()).resolve()
 FOLDER = _PLACE / f"regrain-{secrets.token_hex(8)}"
 # Read by gradio when it is imported: uploads are there, too, and nothing is reported to
@@ -55,6 +55,7 @@ from regrain.ui.server.worker import start_thread  # noqa: E402
 from regrain.ui.session.clip_files import MAX_ARCHIVE  # noqa: E402
 from regrain.ui.session.examples import load_examples  # noqa: E402
 
+log = logging.getLogger(__name__)
 _EXCEPTED = ("NO_PROXY", "no_proxy")  # hosts that are asked past a proxy
 MAX_EVENTS = 1000  # that wait for a thread; each is short
 MAX_THREADS = 256  # pages that watch a run hold one event each
@@ -104,11 +105,12 @@ def launch(
 
     `examples` holds project folders, `model_folder` the built-in model.
     """
-    place_models()
+    place_models(_PROJECTS)
     # What was computed from strangers' clips goes with the process.
     if os.environ.get("SPACE_ID"):
         os.environ.setdefault("REGRAIN_CACHE", str(FOLDER / "cache"))
-    _PLACE.mkdir(parents=True, exist_ok=True)
+    if _UNKEPT:
+        log.warning(_UNKEPT)
     reach_directly()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with private(FOLDER, "regrain-[0-9a-f]{16}"), suppress(SystemExit):
@@ -119,6 +121,7 @@ def launch(
             media,
             model_folder,
             _PROJECTS,
+            _UNKEPT,
         )
         # Events of all pages share the length of this queue. Runs wait in their own,
         # `ui.server.run_queue`.

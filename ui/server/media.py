@@ -129,11 +129,17 @@ def link_or_copy(file: Path, path: Path) -> Path:
     return path
 
 
-def link_tree(folder: Path, target: Path) -> None:
-    """Make a folder with the same files under second names; see `link_or_copy`."""
+def link_tree(
+    folder: Path,
+    target: Path,
+    left_out: Callable[[str, list[str]], list[str]] | None = None,
+) -> None:
+    """Make a folder with the same files under second names, but for those that are
+    `left_out` of a folder's names; see `link_or_copy`."""
     shutil.copytree(
         folder,
         target,
+        ignore=left_out,
         copy_function=lambda file, path: link_or_copy(Path(file), Path(path)),
         dirs_exist_ok=True,
     )

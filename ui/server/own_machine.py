@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from regrain.editing.storage.folders import named_by
 from regrain.editing.storage.local_models import MODELS_VARIABLE
@@ -35,6 +36,24 @@ def projects_folder() -> Path | None:
     return Path.home() / "Regrain" if is_own_machine() else None
 
 
+def keeping() -> tuple[Path | None, str]:
+    """Return the folder in which work is kept, made if missing; None where there is
+    none, and why, if there should be one."""
+    try:
+        folder = projects_folder()
+        if folder is None:
+            return None, ""
+        (folder / OPEN).mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder / OPEN):
+            return folder, ""
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody's home is known
+        why = getattr(error, "strerror", None) or error
+        return None, (
+            f"Nothing stays here ({why}): save the project, or download your results. "
+            f"To change that, set {VARIABLE} to a folder that can be written."
+        )
+
+
 def duplicate() -> str:
     """Return the address that copies the Space that serves the page, where the hardware
     that the README suggests is proposed; empty elsewhere."""
@@ -42,9 +61,8 @@ def duplicate() -> str:
     return f"https://huggingface.co/spaces/{space}?duplicate=true" if space else ""
 
 
-def place_models() -> None:
+def place_models(projects: Path | None) -> None:
     """Keep models beside the projects on one's own machine, unless `$REGRAIN_MODELS`
     names a folder: they can be fetched and dropped there at once."""
-    projects = projects_folder()
     if projects and is_own_machine():
         os.environ.setdefault(MODELS_VARIABLE, str(projects / "models"))

@@ -28,27 +28,54 @@ from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.coco import write_rle
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.request.edit import Edit
-from regrain.editing.request.project import load_project, put_clip, write_project
-from regrain.editing.storage.folders import replacing, trouble, visible
+from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.request.project import (
+    FILE,
+    describe,
+    load_project,
+    put_clip,
+    put_files,
+)
+from regrain.editing.storage.folders import (
+    is_hidden,
+    replacing,
+    trouble,
+    visible,
+)
 from regrain.ui.server.media import Media, data_url, link_or_copy, link_tree
 from regrain.ui.server.own_machine import is_own_machine
 from regrain.ui.session.build_request import draft
 from regrain.ui.session.clips import OpenedClip, open_upload, prepare
 from regrain.ui.session.examples import Example
+from regrain.ui.session.kept_project import (
+    PAGE,
+    VERSION,
+    KeptProject,
+    Written,
+    changed_by_hand,
+    digest_of,
+    hold,
+    keep_page_before,
+    mask_files,
+    read_page,
+    write_bytes,
+    written_before,
+)
 from regrain.ui.session.project_file import describe_work, take_work
-from regrain.ui.session.session import KeptProject, Session, first_words
+from regrain.ui.session.session import Session, first_words
 from regrain.ui.values.adapters import Entry
 from regrain.ui.values.fields import Fields
 from regrain.ui.values.history import PastRun
-from regrain.ui.values.kept import MASKS, Content, MaskFiles, damaged, picture_in
+from regrain.ui.values.kept import MASKS, Content, MaskFiles, picture_in
+from regrain.ui.values.layers import MaskLayer
+from regrain.ui.values.state import State
 
 log = logging.getLogger(__name__)
-PAGE = "page.json"
-VERSION = 1
 _RESULTS = "results"
 _ADAPTERS = "adapters"
 _RUN = "run.json"
 _PICTURE = "picture.txt"  # a data URL
+_OF_CLIP = ("path", "start", "stride", "frames", "deinterlace")
 _HERE = "<folder>"  # stands for the folder of a result in what the page shows of it
 _QUIET = 1.0  # seconds without a change, after which project.json is written
 _PAUSE = 0.2  # seconds between looks for what has changed
@@ -86,14 +113,17 @@ class Projects:
     Args:
         root: Their folder; None where nothing is kept on disk.
         examples: The clips that need no copy.
+        unkept: Why nothing is kept, where something should be.
     """
 
     def __init__(
         self,
         root: Path | None,
         examples: Mapping[str, Example] | None = None,
+        unkept: str = "",
     ) -> None:
         self.root = root
+        self.unkept = unkept
         self._examples = examples or {}
         self._ask: Ask | None = None
         self._saving = threading.Lock()
@@ -134,7 +164,7 @@ class Projects:
                 size += file.stat().st_size if file.is_file() else 0
         used = (folder / PAGE).stat().st_mtime
         try:
-            content = _read(folder)
+            content = read_page(folder)
         except EditingError as error:
             return Listed(folder.name, folder.name, used, size, "", error.message)
         picture = folder / _PICTURE
@@ -172,6 +202,7 @@ class Projects:
             raise RequestError(
                 "project", "It is open. Open another clip, then delete it."
             )
+        hold(folder).release()  # or it is open in another process
         gone = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
         folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
@@ -188,23 +219,48 @@ class Projects:
             EditingError: It cannot be read.
         """
         folder = self.folder_of(key)
-        content = _read(folder)
-        example = self._examples.get(content.get("example", ""))
-        if example:
-            opened = example.opened
-        else:
-            served = media.new_clip(page, content.get("served", ""))
-            try:
-                opened = _open_clip(content, folder, served)
-            except BaseException:
-                media.drop(served)
-                raise
+        lock = hold(folder)
+        try:
+            kept = KeptProject(folder, lock, digest_of(folder / PAGE))
+            return self._open(kept, media, page)
+        except BaseException:
+            lock.release()
+            raise
+
+    def _open(
+        self, kept: KeptProject, media: Media, page: str
+    ) -> tuple[OpenedClip, Callable[[Session], None]]:
+        content = read_page(kept.folder)
+        # What the page uses has second names, which stay where they are.
+        here = media.new_clip(page)
+        link_tree(kept.folder, here, _left_out)
+        kept.content = content
+        kept.written = written_before(here, content)
+        served = media.new_clip(page, content.get("served", ""))
+        try:
+            hand = _by_hand(here, content, kept.written)
+            opened = self._open_clip(content, here, served, hand)
+        except BaseException:
+            media.drop(served)
+            media.drop(here)
+            raise
 
         def take(session: Session) -> None:
             session.open(opened, str(content.get("id", "")))
-            _take(session, content, folder, media, page)
+            _take(session, kept, here, media, page, hand)
 
         return opened, take
+
+    def _open_clip(
+        self, content: Content, here: Path, served: Path, hand: _ByHand | None
+    ) -> OpenedClip:
+        title = str(content.get("title", here.name))
+        by_hand = hand.request if hand else None
+        if hand and by_hand and hand.of_clip:
+            return prepare("", title, by_hand, served)
+        example = self._examples.get(content.get("example", ""))
+        opened = example.opened if example else _open_clip(content, here, served)
+        return replace(opened, title=title, request=by_hand or opened.request)
 
     # Kept
 
@@ -250,8 +306,15 @@ class Projects:
                     quiet = time.monotonic() - kept.changed > _QUIET
                     if whole or (quiet and not session.tracking):
                         self._keep_project(session, kept)
-        except Exception:  # of the disk, above all; the page goes on
+                session.unkept = False
+        except Exception as error:  # of the disk, above all; the page goes on
             log.exception("a project could not be kept")
+            if not session.unkept:
+                why = error.strerror if isinstance(error, OSError) else "see the log"
+                session.notice = (
+                    f"Your work cannot be kept ({why}). Save the project now."
+                )
+            session.unkept = True
 
     def _keep(self, page: str, session: Session) -> KeptProject | None:
         """Write what the page needs to come back; returns where, if there is anything
@@ -264,7 +327,9 @@ class Projects:
             if kept is None and not is_worth(session):
                 return None
             if kept is None:
-                kept = KeptProject(self._new_folder(session.opened))
+                kept = self._begin(session)
+            elif not kept.is_in(kept.folder):
+                kept = self._follow(session, kept)
             masks = MaskFiles(kept.folder)
             content = describe_work(session, masks)
             content["fields"] = session.fields.content() if session.fields else None
@@ -279,13 +344,13 @@ class Projects:
             entries = dict(adapters.entries)
             chosen = adapters.chosen
         folder = kept.folder
-        folder.mkdir(parents=True, exist_ok=True)
+        _put_aside(session, kept)
         content |= _keep_clip(opened, folder)
         content |= _keep_adapters(entries, chosen, folder)
         content |= {"version": VERSION, "title": opened.title, "page": page}
         content["results"] = [run.key for run in runs]
         for name in masks.named.keys() - kept.masks:
-            _write(folder / MASKS / name, masks.named[name])
+            write_bytes(folder / MASKS / name, masks.named[name])
         for picture in pictures:
             _keep_picture(picture, folder)
         new = [run for run in runs if run.key not in kept.results]
@@ -294,8 +359,10 @@ class Projects:
         if new or not (folder / _PICTURE).is_file():
             middle = opened.frames[len(opened.frames) // 2]
             picture = runs[0].picture if runs else data_url(middle, _SIDE, 80)
-            _write(folder / _PICTURE, picture.encode())
-        _write(folder / PAGE, json.dumps(content).encode())
+            write_bytes(folder / _PICTURE, picture.encode())
+        kept.content = content
+        kept.note(*_clip_files(content))
+        kept.write_page()
         keys = {*content["results"]}
         for gone in kept.results - keys:
             shutil.rmtree(folder / _RESULTS / gone, ignore_errors=True)
@@ -304,10 +371,31 @@ class Projects:
         kept.adapter = content["adapter"]
         kept.said = said
         kept.changed = time.monotonic()
-        with session.lock:
-            if session.opened is opened:
-                session.kept = kept
         return kept
+
+    def _begin(self, session: Session) -> KeptProject:
+        """Begin a new folder for a session."""
+        folder = self._new_folder(session.opened)
+        session.kept = KeptProject(folder, hold(folder))
+        return session.kept
+
+    def _follow(self, session: Session, kept: KeptProject) -> KeptProject:
+        """Return where a project goes on that is not where it was, or not as it was
+        written last: under its new name, or else in a new folder."""
+        for folder in self._folders():
+            if kept.is_in(folder):
+                kept.folder = folder
+                return kept
+        why = "is not there any more"
+        if kept.folder.exists():
+            why = "was changed by another program"
+        kept.lock.release()
+        begun = self._begin(session)
+        session.notice = (
+            f"The project {shorten(kept.folder.name)} {why}. Your work goes on in "
+            f"{shorten(begun.folder.name)}."
+        )
+        return begun
 
     def _keep_project(self, session: Session, kept: KeptProject) -> None:
         """Write what the command line reads; masks under a new name, so that
@@ -329,19 +417,19 @@ class Projects:
             ),
             adapter=str(adapter) if adapter.is_file() else Path(kept.adapter).name,
         )
-        numbers = [int(file.stem[6:]) for file in folder.glob("masks-*.json")]
-        number = max(numbers, default=0)
+        _put_aside(session, kept)
+        numbers = mask_files(folder)
+        number = max(numbers.values(), default=0)
         if state.layers is not kept.masked:
             number += 1
-            if state.layers:
-                with replacing(folder / f"masks-{number}.json") as part:
-                    write_rle(
-                        {label: state.masks(label) for label in state.layers}, part
-                    )
         masks = f"masks-{number}.json"
-        write_project(asked, folder, _link, masks)
-        for file in folder.glob("masks-*.json"):
-            if file.name != masks:
+        if state.layers and state.layers is not kept.masked:
+            with replacing(folder / masks) as part:
+                write_rle({label: state.masks(label) for label in state.layers}, part)
+            kept.note(masks)
+        kept.write_project(put_files(asked, folder, _link, masks))
+        for file in numbers:
+            if file.name != masks and kept.written.pop(file.name, None):
                 file.unlink()
         kept.masked = state.layers
         kept.told = said
@@ -361,44 +449,149 @@ class Projects:
         name = stem[:_MAX_NAME] or "clip"
         folder = self.root / name
         number = 2
-        while folder.exists():
+        self.root.mkdir(parents=True, exist_ok=True)
+        while True:
+            with suppress(FileExistsError):  # or made by another process just now
+                folder.mkdir()
+                return folder
             folder = self.root / f"{name} {number}"
             number += 1
-        return folder
+
+
+@dataclass(frozen=True)
+class _ByHand:
+    """What somebody wrote into a project while no page had it."""
+
+    names: list[str]  # of the files
+    request: EditRequest | None  # what they ask for; None if they cannot be read
+    problem: str = ""
+    of_clip: bool = False  # whether it is another clip, or another part of it
+    has_masks_of_page: bool = False
+
+
+def _by_hand(here: Path, content: Content, written: Written) -> _ByHand | None:
+    """Read what somebody wrote into a project; None if nobody did."""
+    names = changed_by_hand(here, written)
+    if not names:
+        return None
+    try:
+        request = load_project(here)
+    except EditingError as error:
+        return _ByHand(names, None, f"{error.field}: {error.message}")
+    before = content.get("clip", {})
+    now = describe(request)["clip"]
+    of_clip = before.get("path") in names or any(
+        before.get(key) != now.get(key) for key in _OF_CLIP
+    )
+    masks = json.loads((here / FILE).read_bytes()).get("masks")
+    of_page = masks in written and masks not in names
+    return _ByHand(names, request, "", of_clip, of_page)
+
+
+def _left_out(folder: str, names: list[str]) -> list[str]:
+    """List what a page needs not of a project's folder: results are brought back one by
+    one."""
+    return [
+        name
+        for name in names
+        if is_hidden(name) or name == _RESULTS or trouble(Path(folder) / name)
+    ]
+
+
+def _clip_files(content: Content) -> list[str]:
+    """List the files of a clip in a project."""
+    own = content["file"]
+    return [content["clip"]["path"], *([own["path"]] if own else ())]
+
+
+def _put_aside(session: Session, kept: KeptProject) -> None:
+    """Keep what a person changed while the page was open, and say where it is."""
+    aside = kept.put_aside()
+    if not aside:
+        return
+    kept.masked = None  # masks may be among it
+    session.notice = (
+        f"{shorten(kept.folder.name)} was changed by hand while it is open here. The "
+        f"change is kept beside it: {', '.join(aside)}."
+    )
 
 
 def _take(
-    session: Session, content: Content, folder: Path, media: Media, page: str
+    session: Session,
+    kept: KeptProject,
+    here: Path,
+    media: Media,
+    page: str,
+    hand: _ByHand | None,
 ) -> None:
-    """Put the work of a project back into a session of its clip."""
-    masks = MaskFiles(folder)
-    take_work(session, content, masks)
-    fields = content.get("fields")
-    if fields:
-        session.fields = Fields.kept(fields)
-        session.chosen_model = str(session.fields.model)
+    """Put the work of a project back into a session of its clip; `here` has its files
+    but for results."""
+    content = kept.content
+    masks = MaskFiles(here)
+    words = session.words
+    asked = session.state
+    if hand is None or not hand.of_clip:
+        take_work(session, content, masks)
+        fields = content.get("fields")
+        if fields:
+            session.fields = Fields.kept(fields)
+            session.chosen_model = str(session.fields.model)
     session.adapters.restore(
-        content.get("adapters", ()), content.get("adapter", ""), folder
+        content.get("adapters", ()), content.get("adapter", ""), here
     )
-    results = folder / _RESULTS
+    results = kept.folder / _RESULTS
     keys = content.get("results", ())
-    brought = [_take_result(results / key, folder, media, page) for key in keys]
+    brought = [_take_result(results / key, here, media, page) for key in keys]
     runs = [run for run in brought if run]
     session.history.restore(runs)
-    session.kept = KeptProject(
-        folder,
-        {*masks.named},
-        {run.key for run in runs},
-        content.get("adapter", ""),
-    )
-    session.kept.said = _said(session)
+    kept.masks = {*masks.named}
+    kept.results = {run.key for run in runs}
+    kept.adapter = content.get("adapter", "")
+    kept.said = _said(session)
+    session.kept = kept
     session.returned = True
+    if hand:
+        _take_by_hand(session, kept, words, asked, hand)
+
+
+def _take_by_hand(
+    session: Session,
+    kept: KeptProject,
+    words: Mapping[str, str],
+    asked: State,
+    hand: _ByHand,
+) -> None:
+    """Take what somebody wrote into a project, as a step that can be undone, or say why
+    it cannot be read; words and state are those of a session that begins with it."""
+    changed = ", ".join(hand.names)
+    if hand.request is None:
+        session.notice = (
+            f"{changed} was changed by hand and cannot be read ({hand.problem})."
+        )
+        return
+    before = keep_page_before(kept.folder)
+    session.notice = (
+        f"{changed} was changed by hand, and that is taken. What the page had is in "
+        f"{before}."
+    )
+    kept.note(*hand.names)
+    kept.said = ()
+    vars(session).update(words, tracker=session.tracker)
+    session.fields = None
+    if hand.of_clip:
+        return
+    # The page knows more of its masks than it writes for the command line.
+    layers = session.state.layers if hand.has_masks_of_page else asked.layers
+    kept_layers = {label: layers.get(label, MaskLayer()) for label in asked.regions}
+    state = replace(asked, layers=kept_layers)
+    session.commit(state)
+    session.state = state  # with its words, too
 
 
 def _page_of(folder: Path) -> object:
     """Return the page that had a project open last; None if it cannot be read."""
     with suppress(EditingError):
-        return _read(folder).get("page")
+        return read_page(folder).get("page")
     return None
 
 
@@ -433,26 +626,6 @@ def is_worth(session: Session) -> bool:
     words = attrgetter("name", "source", "prompt")
     before = list(map(words, opened.request.regions))
     return before != list(map(words, session.state.regions.values()))
-
-
-def _read(folder: Path) -> Content:
-    """Read a page.json; a RequestError if it is damaged, or of a later version."""
-    try:
-        content = json.loads((folder / PAGE).read_bytes())
-    except (OSError, ValueError):
-        raise damaged() from None
-    if not isinstance(content, dict) or not isinstance(content.get("version"), int):
-        raise damaged()
-    if content["version"] > VERSION:
-        raise RequestError(
-            "project", "It was made by a newer Regrain. Update this one to open it."
-        )
-    return content
-
-
-def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as part:
-        part.write_bytes(content)
 
 
 def _keep_clip(opened: OpenedClip, folder: Path) -> Content:

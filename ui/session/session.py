@@ -20,6 +20,7 @@ from regrain.masks.draw import pack
 from regrain.masks.models.finders import usual_tracker
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clips import MAX_FRAMES, OpenedClip
+from regrain.ui.session.kept_project import KeptProject
 from regrain.ui.values.adapters import AdapterList
 from regrain.ui.values.cutout import Cutout
 from regrain.ui.values.fields import Fields
@@ -47,21 +48,6 @@ class StaleEvent(RequestError):
 
     def __init__(self) -> None:
         super().__init__("page", "the clip has changed; try again")
-
-
-@dataclass(eq=False)
-class KeptProject:
-    """The folder in which a session's work on a clip is kept, and what it holds."""
-
-    folder: Path
-    masks: set[str] = field(default_factory=set)
-    results: set[str] = field(default_factory=set)
-    adapter: str = ""  # the one that is chosen: its place there, or its name
-    said: tuple[object, ...] = ()  # what was written last, and when
-    changed: float = 0.0
-    # what of it is in project.json, and the layers of its masks
-    told: tuple[object, ...] = ()
-    masked: object = None
 
 
 @dataclass(eq=False, kw_only=True)
@@ -132,6 +118,8 @@ class ClipWork(Words):
     cutouts: dict[str, Cutout] = field(default_factory=dict)
     kept: KeptProject | None = None  # where it is kept, once it is
     returned: bool = False  # it came back from there
+    notice: str = ""  # what the page is still to be told about that
+    unkept: bool = False  # it could not be written; the page was told
     filled: str = ""  # the model for which the page's fields were filled last
 
     def __post_init__(self) -> None:
@@ -176,6 +164,7 @@ class Session(ClipWork):
     def open(self, opened: OpenedClip, identity: str) -> None:
         """Begin anew on a clip; masks and words are its project's, if it has any."""
         self.end()
+        self.let_go()
         if self.id != identity:
             self._past.add(self.id)
             self.history.shown = ()
@@ -196,6 +185,7 @@ class Session(ClipWork):
             if number in numbers
         }
         before = copy.copy(self)
+        self.kept = None
         chosen = self.adapters.chosen
         self.open(opened, identity)
         self.adapters.chosen = chosen
@@ -211,6 +201,17 @@ class Session(ClipWork):
         self.stop.set()
         for run in reversed(self.going):
             run.stop()
+
+    def take_notice(self) -> str:
+        """Return what the page is still to be told, once."""
+        notice = self.notice
+        self.notice = ""
+        return notice
+
+    def let_go(self) -> None:
+        """Let another process have the folder in which the work is kept."""
+        if self.kept:
+            self.kept.lock.release()
 
     @property
     def going(self) -> list[RunThread]:

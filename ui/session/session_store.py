@@ -94,7 +94,7 @@ class SessionStore:
         Raises:
             RequestError: There is nothing to show.
         """
-        back = None if self.find(page) else self._back(page)
+        back, notice = (None, "") if self.find(page) else self._back(page)
         with self._lock:
             known = self._known(page)
             if known.session is None:
@@ -106,6 +106,7 @@ class SessionStore:
                             "No clip is open. Choose an example or open your own.",
                         )
                     back = Session(start, self._finder)
+                    back.notice = notice or self.projects.unkept
                 known.session = back
                 # the page has gone, and this event was answered late
                 if known.left is not None:
@@ -119,20 +120,20 @@ class SessionStore:
             self.put_away(other)
         return session
 
-    def _back(self, page: str) -> Session | None:
+    def _back(self, page: str) -> tuple[Session | None, str]:
         """Return the work of a page that was put away, or was lost with the process
-        before; None if it has no project, or one that cannot be read."""
+        before; None if it has no project, or one that cannot be opened, and why."""
         key = self.projects.of_page(page)
         if key is None:
-            return None
+            return None, ""
         try:
             opened, take = self.projects.open(key, self.media, page)
             session = Session(opened, self._finder)
             take(session)
         except EditingError as error:
             log.warning("a project could not be opened: %s", error)
-            return None
-        return session
+            return None, f"{key}: {error.message}"
+        return session, ""
 
     def open_project(self, page: str, key: object) -> Session:
         """Open a project on a page, in place of its clip.
@@ -300,6 +301,7 @@ class SessionStore:
             known.due = None
         if session:
             session.end()
+            session.let_go()
         return known
 
     def _forget_later(self, known: _Page) -> None:

@@ -98,7 +98,7 @@ def recent(
             RecentProject(one.key, one.title, one.picture, size, used, one.problem)
         )
     folder = str(projects.root) if projects.root else ""
-    return RecentView(folder, paths, projects.any_size, items, failed)
+    return RecentView(folder, paths, projects.any_size, items, failed, projects.unkept)
 
 
 def _size(count: int) -> str:

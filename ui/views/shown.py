@@ -652,6 +652,7 @@ class RecentView:
     any_size: bool
     items: list[RecentProject]
     failed: str
+    unkept: str  # why nothing stays; "" where nothing is to
     time: float | None = None
 
 

@@ -1,0 +1,176 @@
+"""The folder of a project, which others may touch, too: another process, or a person.
+
+A folder is known by the stamp in its `page.json`, new with every writing, and one
+process holds it at a time. There, too, are the digests of the files that the command
+line reads, so that what a person wrote since is seen before it would be replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from regrain.editing.errors import RequestError
+from regrain.editing.request.project import FILE
+from regrain.editing.storage.folders import replacing
+from regrain.ui.values.kept import Content, damaged
+
+PAGE = "page.json"
+VERSION = 1
+_LOCK = ".lock"
+_MASKS = re.compile(r"masks-(\d+)\.json")
+
+
+Written = dict[str, list[str]]
+"""Digests of what was written under a name; of two, the last may not be there yet."""
+
+
+@dataclass(eq=False)
+class KeptProject:
+    """The folder in which a session's work on a clip is kept, and what it holds."""
+
+    folder: Path
+    lock: FileLock
+    stamp: str = ""  # digest of page.json as it was written last
+    written: Written = field(default_factory=dict)
+    content: Content = field(default_factory=dict)  # of page.json
+    masks: set[str] = field(default_factory=set)
+    results: set[str] = field(default_factory=set)
+    adapter: str = ""  # the one that is chosen: its place there, or its name
+    said: tuple[object, ...] = ()  # what was written last, and when
+    changed: float = 0.0
+    # what of it is in project.json, and the layers of its masks
+    told: tuple[object, ...] = ()
+    masked: object = None
+
+    def is_in(self, folder: Path) -> bool:
+        """Tell whether a folder holds what was written here last."""
+        return digest_of(folder / PAGE) == self.stamp
+
+    def write_page(self) -> None:
+        """Write page.json."""
+        text = json.dumps({**self.content, "written": self.written}).encode()
+        write_bytes(self.folder / PAGE, text)
+        self.stamp = digest_of(self.folder / PAGE)
+
+    def note(self, *names: str) -> None:
+        """Remember files as they are now: written here, or taken over."""
+        for name in names:
+            self.written[name] = [digest_of(self.folder / name)]
+
+    def write_project(self, text: str) -> None:
+        """Write project.json, and before it, that it will be so: of a process that is
+        killed between them nobody takes it for a person's."""
+        before = self.written.get(FILE, [])
+        self.written[FILE] = [*before[-1:], _digest(text.encode())]
+        self.write_page()
+        write_bytes(self.folder / FILE, text.encode())
+
+    def put_aside(self) -> list[str]:
+        """Give files that somebody else has changed another name, under which they
+        stay; returns those names."""
+        aside = []
+        for name in changed_by_hand(self.folder, self.written):
+            file = self.folder / name
+            aside.append(file.rename(_free(file, "by hand")).name)
+        return aside
+
+
+def hold(folder: Path) -> FileLock:
+    """Hold a project for this process, until the lock is released or the process ends.
+
+    Raises:
+        RequestError: Another process holds it, or its folder cannot be written.
+    """
+    lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RequestError(
+            "project", "It is open in another Regrain. Go on there, or close it."
+        ) from None
+    except OSError:
+        raise RequestError(
+            "project", "Its folder cannot be written. Check its rights."
+        ) from None
+    return lock
+
+
+def read_page(folder: Path) -> Content:
+    """Read a page.json; a RequestError if it is damaged, or of a later version."""
+    try:
+        content = json.loads((folder / PAGE).read_bytes())
+    except (OSError, ValueError):
+        raise damaged() from None
+    if not isinstance(content, dict) or not isinstance(content.get("version"), int):
+        raise damaged()
+    if content["version"] > VERSION:
+        raise RequestError(
+            "project", "It was made by a newer Regrain. Update this one to open it."
+        )
+    return content
+
+
+def keep_page_before(folder: Path) -> str:
+    """Keep a copy of page.json beside it; returns its name."""
+    file = folder / PAGE
+    copy = _free(file, "before")
+    write_bytes(copy, file.read_bytes())
+    return copy.name
+
+
+def written_before(folder: Path, content: Content) -> Written:
+    """Return what a page.json says was written; an older one says nothing, and all
+    counts as written by the page."""
+    if "written" in content:
+        return content["written"]
+    files = [file for file in (folder / FILE, *mask_files(folder)) if file.is_file()]
+    return {file.name: [digest_of(file)] for file in files}
+
+
+def mask_files(folder: Path) -> dict[Path, int]:
+    """Return the masks of a project that the command line reads, with their numbers."""
+    found = {file: _MASKS.fullmatch(file.name) for file in folder.iterdir()}
+    return {file: int(match[1]) for file, match in found.items() if match}
+
+
+def digest_of(file: Path) -> str:
+    """Return what tells a file from another one of its name: of a text its
+    fingerprint, of a clip its size; empty if it is not there."""
+    if not file.is_file():
+        return ""
+    if file.suffix == ".json":
+        return _digest(file.read_bytes())
+    return str(file.stat().st_size)
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+def changed_by_hand(folder: Path, written: Written) -> list[str]:
+    """List the files that are there and not as they were written."""
+    now = {name: digest_of(folder / name) for name in written}
+    return [name for name, digest in now.items() if digest not in ("", *written[name])]
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file as a whole."""
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def _free(file: Path, word: str) -> Path:
+    """Return a name beside a file that nothing has: with a word, and a number if there
+    is one already."""
+    place = file.with_stem(f"{file.stem} {word}")
+    number = 2
+    while place.exists():
+        place = file.with_stem(f"{file.stem} {word} {number}")
+        number += 1
+    return place
