@@ -98,7 +98,12 @@ const makeWords = (region, { changed, rest }) => {
   const now = makeText(region, "source", "This is", example, changed);
   now.node.title = NOW;
   const change = makeChange(region, now.input, changed);
-  const node = make("div", { className: "rg-card-words", data: { label: region.label } }, now.node, ...change);
+  const node = make(
+    "div",
+    { className: "rg-card-words", data: { label: region.label } },
+    now.node,
+    ...change,
+  );
   node.addEventListener("keydown", (event) => {
     const plain = !event.ctrlKey && !event.metaKey && !event.isComposing;
     if (event.key !== "Enter" || !plain || !(event.target instanceof HTMLInputElement)) return;

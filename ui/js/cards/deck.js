@@ -67,7 +67,8 @@ const setMovable = (card, side, able) => {
 const takeModel = ({ instructs, drawn }) => {
   hub.change = instructs ? "What to do" : "Make it";
   hub.drawn = drawn ?? [];
-  for (const label of document.querySelectorAll("label[for^=rg-prompt-label]")) label.textContent = hub.change;
+  for (const label of document.querySelectorAll("label[for^=rg-prompt-label]"))
+    label.textContent = hub.change;
 };
 
 /** @param {CardsView["blind"]} blind */

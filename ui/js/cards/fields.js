@@ -60,7 +60,9 @@ const makeOffers = (input) => {
   const node = make("div", { className: "rg-best", role: "group", ariaLabel: "What the model can draw" });
   const draw = () => {
     const offered = input.value ? [] : hub.drawn;
-    const chips = offered.map((words) => button("rg-offer", words, () => (writeInto(input, words), input.focus())));
+    const chips = offered.map((words) =>
+      button("rg-offer", words, () => (writeInto(input, words), input.focus())),
+    );
     node.replaceChildren(...chips);
   };
   node.addEventListener("pointerdown", (event) => event.preventDefault()); // the field is still used
