@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from filelock import FileLock, Timeout
 from regrain.editing.errors import RequestError
 from regrain.editing.request.project import FILE
 from regrain.editing.storage.folders import replacing
-from regrain.ui.values.kept import Content, damaged
+from regrain.ui.server.media import link_or_copy
+from regrain.ui.values.kept import Content, damaged, picture_in
 
 PAGE = "page.json"
 VERSION = 1
@@ -47,6 +49,13 @@ class KeptProject:
     # what of it is in project.json, and the layers of its masks
     told: tuple[object, ...] = ()
     masked: object = None
+
+    @classmethod
+    def read(cls, folder: Path, lock: FileLock) -> KeptProject:
+        """Read what a folder that is held holds; a RequestError as `read_page`."""
+        content = read_page(folder)
+        written = content.pop("written", {})  # which older folders have not
+        return cls(folder, lock, digest_of(folder / PAGE), written, content)
 
     def is_in(self, folder: Path) -> bool:
         """Tell whether a folder holds what was written here last."""
@@ -124,15 +133,6 @@ def keep_page_before(folder: Path) -> str:
     return copy.name
 
 
-def written_before(folder: Path, content: Content) -> Written:
-    """Return what a page.json says was written; an older one says nothing, and all
-    counts as written by the page."""
-    if "written" in content:
-        return content["written"]
-    files = [file for file in (folder / FILE, *mask_files(folder)) if file.is_file()]
-    return {file.name: [digest_of(file)] for file in files}
-
-
 def mask_files(folder: Path) -> dict[Path, int]:
     """Return the masks of a project that the command line reads, with their numbers."""
     found = {file: _MASKS.fullmatch(file.name) for file in folder.iterdir()}
@@ -174,3 +174,27 @@ def _free(file: Path, word: str) -> Path:
         place = file.with_stem(f"{file.stem} {word} {number}")
         number += 1
     return place
+
+
+def link_into(source: Path, target: Path) -> None:
+    """Link a file into a folder, in place of another one of its name, unless it is
+    there."""
+    with suppress(OSError):
+        if target.exists() and target.samefile(source):
+            return
+    same = target.is_file() and target.stat().st_size == source.stat().st_size
+    if same and target.stat().st_mtime_ns == source.stat().st_mtime_ns:
+        return
+    with replacing(target) as part:
+        link_or_copy(source, part)
+
+
+def keep_picture(path: str, folder: Path) -> str:
+    """Link a picture into a project's folder, and return its path there; empty without
+    one."""
+    if not path:
+        return ""
+    place = folder / picture_in(path)
+    if Path(path).is_file():
+        link_into(Path(path), place)
+    return str(place)

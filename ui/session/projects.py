@@ -9,7 +9,6 @@ is killed at any time leaves the last whole state.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import secrets
@@ -28,60 +27,46 @@ from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.coco import write_rle
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.request.edit import Edit
-from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import (
-    FILE,
-    describe,
-    load_project,
     put_clip,
     put_files,
 )
 from regrain.editing.storage.folders import (
-    is_hidden,
     replacing,
     trouble,
     visible,
 )
-from regrain.ui.server.media import Media, data_url, link_or_copy, link_tree
+from regrain.ui.server.media import Media, data_url
 from regrain.ui.server.own_machine import is_own_machine
 from regrain.ui.session.build_request import draft
-from regrain.ui.session.clips import OpenedClip, open_upload, prepare
+from regrain.ui.session.clips import OpenedClip
 from regrain.ui.session.examples import Example
 from regrain.ui.session.kept_project import (
     PAGE,
     VERSION,
     KeptProject,
-    Written,
-    changed_by_hand,
-    digest_of,
     hold,
-    keep_page_before,
+    keep_picture,
+    link_into,
     mask_files,
     read_page,
     write_bytes,
-    written_before,
 )
-from regrain.ui.session.project_file import describe_work, take_work
+from regrain.ui.session.kept_results import RESULTS, keep_result
+from regrain.ui.session.project_file import describe_work
+from regrain.ui.session.returned import Returned
 from regrain.ui.session.session import Session, first_words
 from regrain.ui.values.adapters import Entry
 from regrain.ui.values.fields import Fields
-from regrain.ui.values.history import PastRun
-from regrain.ui.values.kept import MASKS, Content, MaskFiles, picture_in
-from regrain.ui.values.layers import MaskLayer
-from regrain.ui.values.state import State
+from regrain.ui.values.kept import MASKS, Content, MaskFiles
 
 log = logging.getLogger(__name__)
-_RESULTS = "results"
 _ADAPTERS = "adapters"
-_RUN = "run.json"
 _PICTURE = "picture.txt"  # a data URL
-_OF_CLIP = ("path", "start", "stride", "frames", "deinterlace")
-_HERE = "<folder>"  # stands for the folder of a result in what the page shows of it
 _QUIET = 1.0  # seconds without a change, after which project.json is written
 _PAUSE = 0.2  # seconds between looks for what has changed
 _SIDE = 168  # pixels of the longer side of a project's picture
 _MAX_NAME = 60  # characters of a folder's name
-_PAST_RUN = TypeAdapter(PastRun)
 _ENTRY = TypeAdapter(Entry)
 Ask = Callable[[Session, Fields], Edit]
 
@@ -209,58 +194,20 @@ class Projects:
 
     # Opened
 
-    def open(
-        self, key: object, media: Media, page: str
-    ) -> tuple[OpenedClip, Callable[[Session], None]]:
-        """Open the clip of a project; returns it, and what opens it in a session with
-        all that was done on it.
+    def open(self, key: object, media: Media, page: str) -> Returned:
+        """Open the clip of a project, which this process holds from now on.
 
         Raises:
-            EditingError: It cannot be read.
+            EditingError: It cannot be read, or another process holds it.
         """
         folder = self.folder_of(key)
         lock = hold(folder)
         try:
-            kept = KeptProject(folder, lock, digest_of(folder / PAGE))
-            return self._open(kept, media, page)
+            kept = KeptProject.read(folder, lock)
+            return Returned(kept, media, page, self._examples)
         except BaseException:
             lock.release()
             raise
-
-    def _open(
-        self, kept: KeptProject, media: Media, page: str
-    ) -> tuple[OpenedClip, Callable[[Session], None]]:
-        content = read_page(kept.folder)
-        # What the page uses has second names, which stay where they are.
-        here = media.new_clip(page)
-        link_tree(kept.folder, here, _left_out)
-        kept.content = content
-        kept.written = written_before(here, content)
-        served = media.new_clip(page, content.get("served", ""))
-        try:
-            hand = _by_hand(here, content, kept.written)
-            opened = self._open_clip(content, here, served, hand)
-        except BaseException:
-            media.drop(served)
-            media.drop(here)
-            raise
-
-        def take(session: Session) -> None:
-            session.open(opened, str(content.get("id", "")))
-            _take(session, kept, here, media, page, hand)
-
-        return opened, take
-
-    def _open_clip(
-        self, content: Content, here: Path, served: Path, hand: _ByHand | None
-    ) -> OpenedClip:
-        title = str(content.get("title", here.name))
-        by_hand = hand.request if hand else None
-        if hand and by_hand and hand.of_clip:
-            return prepare("", title, by_hand, served)
-        example = self._examples.get(content.get("example", ""))
-        opened = example.opened if example else _open_clip(content, here, served)
-        return replace(opened, title=title, request=by_hand or opened.request)
 
     # Kept
 
@@ -320,7 +267,7 @@ class Projects:
         """Write what the page needs to come back; returns where, if there is anything
         to keep."""
         with session.lock:
-            said = _said(session)
+            said = session.kept_values
             kept = session.kept
             if kept and kept.said == said:
                 return kept
@@ -352,10 +299,10 @@ class Projects:
         for name in masks.named.keys() - kept.masks:
             write_bytes(folder / MASKS / name, masks.named[name])
         for picture in pictures:
-            _keep_picture(picture, folder)
+            keep_picture(picture, folder)
         new = [run for run in runs if run.key not in kept.results]
         for run in new:
-            _keep_result(run, folder)
+            keep_result(run, folder)
         if new or not (folder / _PICTURE).is_file():
             middle = opened.frames[len(opened.frames) // 2]
             picture = runs[0].picture if runs else data_url(middle, _SIDE, 80)
@@ -365,7 +312,7 @@ class Projects:
         kept.write_page()
         keys = {*content["results"]}
         for gone in kept.results - keys:
-            shutil.rmtree(folder / _RESULTS / gone, ignore_errors=True)
+            shutil.rmtree(folder / RESULTS / gone, ignore_errors=True)
         kept.masks |= masks.named.keys()
         kept.results = keys
         kept.adapter = content["adapter"]
@@ -410,9 +357,9 @@ class Projects:
         adapter = folder / kept.adapter
         asked = replace(
             asked,
-            picture=_keep_picture(asked.picture, folder),
+            picture=keep_picture(asked.picture, folder),
             regions=tuple(
-                replace(region, picture=_keep_picture(region.picture, folder))
+                replace(region, picture=keep_picture(region.picture, folder))
                 for region in asked.regions
             ),
             adapter=str(adapter) if adapter.is_file() else Path(kept.adapter).name,
@@ -427,7 +374,7 @@ class Projects:
             with replacing(folder / masks) as part:
                 write_rle({label: state.masks(label) for label in state.layers}, part)
             kept.note(masks)
-        kept.write_project(put_files(asked, folder, _link, masks))
+        kept.write_project(put_files(asked, folder, link_into, masks))
         for file in numbers:
             if file.name != masks and kept.written.pop(file.name, None):
                 file.unlink()
@@ -458,46 +405,6 @@ class Projects:
             number += 1
 
 
-@dataclass(frozen=True)
-class _ByHand:
-    """What somebody wrote into a project while no page had it."""
-
-    names: list[str]  # of the files
-    request: EditRequest | None  # what they ask for; None if they cannot be read
-    problem: str = ""
-    of_clip: bool = False  # whether it is another clip, or another part of it
-    has_masks_of_page: bool = False
-
-
-def _by_hand(here: Path, content: Content, written: Written) -> _ByHand | None:
-    """Read what somebody wrote into a project; None if nobody did."""
-    names = changed_by_hand(here, written)
-    if not names:
-        return None
-    try:
-        request = load_project(here)
-    except EditingError as error:
-        return _ByHand(names, None, f"{error.field}: {error.message}")
-    before = content.get("clip", {})
-    now = describe(request)["clip"]
-    of_clip = before.get("path") in names or any(
-        before.get(key) != now.get(key) for key in _OF_CLIP
-    )
-    masks = json.loads((here / FILE).read_bytes()).get("masks")
-    of_page = masks in written and masks not in names
-    return _ByHand(names, request, "", of_clip, of_page)
-
-
-def _left_out(folder: str, names: list[str]) -> list[str]:
-    """List what a page needs not of a project's folder: results are brought back one by
-    one."""
-    return [
-        name
-        for name in names
-        if is_hidden(name) or name == _RESULTS or trouble(Path(folder) / name)
-    ]
-
-
 def _clip_files(content: Content) -> list[str]:
     """List the files of a clip in a project."""
     own = content["file"]
@@ -516,99 +423,11 @@ def _put_aside(session: Session, kept: KeptProject) -> None:
     )
 
 
-def _take(
-    session: Session,
-    kept: KeptProject,
-    here: Path,
-    media: Media,
-    page: str,
-    hand: _ByHand | None,
-) -> None:
-    """Put the work of a project back into a session of its clip; `here` has its files
-    but for results."""
-    content = kept.content
-    masks = MaskFiles(here)
-    words = session.words
-    asked = session.state
-    if hand is None or not hand.of_clip:
-        take_work(session, content, masks)
-        fields = content.get("fields")
-        if fields:
-            session.fields = Fields.kept(fields)
-            session.chosen_model = str(session.fields.model)
-    session.adapters.restore(
-        content.get("adapters", ()), content.get("adapter", ""), here
-    )
-    results = kept.folder / _RESULTS
-    keys = content.get("results", ())
-    brought = [_take_result(results / key, here, media, page) for key in keys]
-    runs = [run for run in brought if run]
-    session.history.restore(runs)
-    kept.masks = {*masks.named}
-    kept.results = {run.key for run in runs}
-    kept.adapter = content.get("adapter", "")
-    kept.said = _said(session)
-    session.kept = kept
-    session.returned = True
-    if hand:
-        _take_by_hand(session, kept, words, asked, hand)
-
-
-def _take_by_hand(
-    session: Session,
-    kept: KeptProject,
-    words: Mapping[str, str],
-    asked: State,
-    hand: _ByHand,
-) -> None:
-    """Take what somebody wrote into a project, as a step that can be undone, or say why
-    it cannot be read; words and state are those of a session that begins with it."""
-    changed = ", ".join(hand.names)
-    if hand.request is None:
-        session.notice = (
-            f"{changed} was changed by hand and cannot be read ({hand.problem})."
-        )
-        return
-    before = keep_page_before(kept.folder)
-    session.notice = (
-        f"{changed} was changed by hand, and that is taken. What the page had is in "
-        f"{before}."
-    )
-    kept.note(*hand.names)
-    kept.said = ()
-    vars(session).update(words, tracker=session.tracker)
-    session.fields = None
-    if hand.of_clip:
-        return
-    # The page knows more of its masks than it writes for the command line.
-    layers = session.state.layers if hand.has_masks_of_page else asked.layers
-    kept_layers = {label: layers.get(label, MaskLayer()) for label in asked.regions}
-    state = replace(asked, layers=kept_layers)
-    session.commit(state)
-    session.state = state  # with its words, too
-
-
 def _page_of(folder: Path) -> object:
     """Return the page that had a project open last; None if it cannot be read."""
     with suppress(EditingError):
         return read_page(folder).get("page")
     return None
-
-
-def _said(session: Session) -> tuple[object, ...]:
-    """Return all that is kept of a session, by which a change is told."""
-    adapters = session.adapters
-    return (
-        session.opened,
-        session.state,
-        session.steps,
-        session.words,
-        session.found,
-        session.fields,
-        session.history.runs,
-        adapters.chosen,
-        tuple(adapters.entries.values()),
-    )
 
 
 def is_worth(session: Session) -> bool:
@@ -631,7 +450,7 @@ def is_worth(session: Session) -> bool:
 def _keep_clip(opened: OpenedClip, folder: Path) -> Content:
     """Link the clip into a project's folder, and say which part of it is used."""
     clip = opened.request.clip
-    described = put_clip(opened.request, folder, _link)
+    described = put_clip(opened.request, folder, link_into)
     content: Content = {
         "clip": described,
         "example": opened.name,
@@ -642,7 +461,7 @@ def _keep_clip(opened: OpenedClip, folder: Path) -> Content:
         original = described["path"]
         if not isinstance(clip, VideoClip) or clip.path != opened.file:
             original = f"original{opened.file.suffix.lower()}"
-            _link(opened.file, folder / original)
+            link_into(opened.file, folder / original)
         content["file"] = {
             "path": original,
             "start": opened.start,
@@ -650,46 +469,6 @@ def _keep_clip(opened: OpenedClip, folder: Path) -> Content:
             "frames": len(opened.frames),
         }
     return content
-
-
-def _link(source: Path, target: Path) -> None:
-    """Link a file into a folder, in place of another one of its name, unless it is
-    there."""
-    with suppress(OSError):
-        if target.exists() and target.samefile(source):
-            return
-    same = target.is_file() and target.stat().st_size == source.stat().st_size
-    if same and target.stat().st_mtime_ns == source.stat().st_mtime_ns:
-        return
-    with replacing(target) as part:
-        link_or_copy(source, part)
-
-
-def _open_clip(content: Content, folder: Path, served: Path) -> OpenedClip:
-    title = str(content.get("title", folder.name))
-    own = content.get("file")
-    if own:
-        opened, _ = open_upload(
-            folder / own["path"],
-            served,
-            own["start"],
-            own["stride"],
-            own["frames"],
-        )
-    else:
-        opened = prepare("", title, load_project(folder), served)
-    return replace(opened, title=title)
-
-
-def _keep_picture(path: str, folder: Path) -> str:
-    """Link a picture into a project's folder, and return its path there; empty without
-    one."""
-    if not path:
-        return ""
-    place = folder / picture_in(path)
-    if Path(path).is_file():
-        _link(Path(path), place)
-    return str(place)
 
 
 def _keep_adapters(
@@ -703,41 +482,10 @@ def _keep_adapters(
         if not file.is_file():
             continue
         place = f"{_ADAPTERS}/{entry.key}{file.suffix}"
-        _link(file, folder / place)
+        link_into(file, folder / place)
         kept.append(_ENTRY.dump_python(replace(entry, path=place)))
         if entry is chosen:
             used = place
     if chosen and not used:
         used = chosen.path  # one of the server's, by its name
     return {"adapters": kept, "adapter": used}
-
-
-def _keep_result(run: PastRun, folder: Path) -> None:
-    """Link the files of a result, all or nothing."""
-    target = folder / _RESULTS / run.key
-    with replacing(target) as part:
-        link_tree(run.folder, part)
-        shown = json.dumps(run.read()).replace(json.dumps(str(run.folder))[1:-1], _HERE)
-        facts = _PAST_RUN.dump_python(run, mode="json")
-        for region in run.choices.regions:
-            _keep_picture(region.picture, folder)
-        _keep_picture(run.choices.edit.picture, folder)
-        facts |= {"shown": shown, "version": VERSION}
-        (part / _RUN).write_text(json.dumps(facts), encoding="utf-8")
-
-
-def _take_result(kept: Path, folder: Path, media: Media, page: str) -> PastRun | None:
-    """Bring a result back; None if it is not whole."""
-    try:
-        facts = json.loads((kept / _RUN).read_bytes())
-        served = media.new_run(page, everything=True)
-        link_tree(kept, served)
-        shown = facts["shown"].replace(_HERE, json.dumps(str(served))[1:-1])
-        run = _PAST_RUN.validate_python(
-            facts | {"folder": served}, context=MaskFiles(folder)
-        )
-        run.write(json.loads(shown))
-    except (OSError, ValueError, KeyError, TypeError, EditingError):
-        log.warning("a result of a project cannot be read and is left out")
-        return None
-    return run

@@ -202,6 +202,21 @@ class Session(ClipWork):
         for run in reversed(self.going):
             run.stop()
 
+    @property
+    def kept_values(self) -> tuple[object, ...]:
+        """All that is kept of it, by which a change is told."""
+        return (
+            self.opened,
+            self.state,
+            self.steps,
+            self.words,
+            self.found,
+            self.fields,
+            self.history.runs,
+            self.adapters.chosen,
+            tuple(self.adapters.entries.values()),
+        )
+
     def take_notice(self) -> str:
         """Return what the page is still to be told, once."""
         notice = self.notice

@@ -127,9 +127,9 @@ class SessionStore:
         if key is None:
             return None, ""
         try:
-            opened, take = self.projects.open(key, self.media, page)
-            session = Session(opened, self._finder)
-            take(session)
+            back = self.projects.open(key, self.media, page)
+            session = Session(back.opened, self._finder)
+            back.take(session)
         except EditingError as error:
             log.warning("a project could not be opened: %s", error)
             return None, f"{key}: {error.message}"
@@ -152,12 +152,12 @@ class SessionStore:
                     "project", "It is open in another window. Go on there, or close it."
                 )
             self.put_away(other)
-        opened, take = self.projects.open(key, self.media, page)
-        session = self.get(page, opened)
+        back = self.projects.open(key, self.media, page)
+        session = self.get(page, back.opened)
         self.projects.keep(page, session)
         with session.lock:
             old = session.opened
-            take(session)
+            back.take(session)
         self.media.drop(old.folder)
         return session
 
