@@ -274,7 +274,10 @@ def _karras_steps(schedule: Schedule, steps: int) -> tuple[Step, ...]:
     known = np.sqrt((1 - alphas) / alphas)
     ratios = _karras_ratios(known, steps)
     places = np.interp(np.log(ratios), np.log(known), np.arange(len(known)))
-    levels = [(float(1 / np.hypot(1, r)), float(r / np.hypot(1, r))) for r in ratios]
+    levels = []
+    for ratio in ratios:
+        both = np.hypot(1, ratio)
+        levels.append((float(1 / both), float(ratio / both)))
     levels.append((1.0, 0.0))
     found = []
     for index, (start, stop) in enumerate(pairwise(levels)):

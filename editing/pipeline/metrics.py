@@ -156,13 +156,19 @@ def similarity(a: Rgb, b: Rgb, where: Mask) -> Sum:
     changed = cv2.bitwise_and(asked, _reached(a, b))
     total = 3.0 * (pixels - cv2.countNonZero(changed))
     edges = (_REACH,) * 4
-    both = [cv2.copyMakeBorder(x, *edges, cv2.BORDER_REFLECT_101) for x in (a, b)]
-    for y, x in product(*(range(0, side, _TILE) for side in where.shape)):
-        left, top, wide, high = cv2.boundingRect(changed[y : y + _TILE, x : x + _TILE])
+    wide_a = cv2.copyMakeBorder(a, *edges, cv2.BORDER_REFLECT_101)
+    wide_b = cv2.copyMakeBorder(b, *edges, cv2.BORDER_REFLECT_101)
+    height, width = where.shape
+    corners = product(range(0, height, _TILE), range(0, width, _TILE))
+    for y, x in corners:
+        tile = changed[y : y + _TILE, x : x + _TILE]
+        left, top, wide, high = cv2.boundingRect(tile)
         if wide:
-            rows = slice(y + top, y + top + high + 2 * _REACH)
-            columns = slice(x + left, x + left + wide + 2 * _REACH)
-            found = _similarities(*(frame[rows, columns] for frame in both))
+            first_row = y + top
+            first_column = x + left
+            rows = slice(first_row, first_row + high + 2 * _REACH)
+            columns = slice(first_column, first_column + wide + 2 * _REACH)
+            found = _similarities(wide_a[rows, columns], wide_b[rows, columns])
             inner = changed[rows, columns][:high, :wide] > 0
             total += float(found[inner].sum(dtype=np.float64))
     return total, 3 * pixels

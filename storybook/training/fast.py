@@ -165,7 +165,8 @@ class Network:
     def edited(self, rows: Mapping[str, Tensor]) -> Tensor:
         """Edit from pure noise by DDIM, as a run does, guided by words at high
         levels."""
-        source, inside = rows["source"].float(), rows["inside"].float()
+        source = rows["source"].float()
+        inside = rows["inside"].float()
         free = self.wordless(rows)
         x = _noise(source, torch.Generator().manual_seed(0))
         walk = [round(NOISIEST * (1 - step / STEPS)) for step in range(STEPS)]
@@ -189,18 +190,25 @@ def loss_of(
     lacks, those of low levels weighed less."""
     wanted = rows["wanted"].float()
     count = len(wanted)
-    rows = network.wordless(rows, _chosen(count, WORDLESS, rng).to(wanted.device))
+    is_wordless = _chosen(count, WORDLESS, rng)
+    rows = network.wordless(rows, is_wordless.to(wanted.device))
     t = torch.randint(LEAST_LEVEL, NOISIEST + 1, (count,), generator=rng)
     is_pure = _chosen(count, PURE, rng)
-    t = torch.where(is_pure, NOISIEST, t).to(wanted.device)
+    t = torch.where(is_pure, NOISIEST, t)
+    t = t.to(wanted.device)
     noise = _noise(wanted, rng)
     a, s = network.levels(t)
-    from_noise = (t == NOISIEST)[:, None, None, None]
-    x = torch.where(from_noise, noise, a * wanted + s * noise)
+    noisy = a * wanted + s * noise
+    from_noise = t == NOISIEST
+    x = torch.where(from_noise[:, None, None, None], noise, noisy)
     area = rows["inside"].float() + OUTSIDE
-    weight = area * (1 / s.square()).clamp(max=MOST_WEIGHT)
-    far = (network.x0(rows, x, t) - wanted).square() * weight
-    return far.sum() / (area.sum() * wanted.shape[1]) / VARIANCE
+    ratio = 1 / s.square()
+    weight = area * ratio.clamp(max=MOST_WEIGHT)
+    found = network.x0(rows, x, t)
+    far = (found - wanted).square() * weight
+    channels = wanted.shape[1]
+    mean = far.sum() / (area.sum() * channels)
+    return mean / VARIANCE
 
 
 def _chosen(count: int, share: float, rng: torch.Generator) -> Tensor:

@@ -30,7 +30,7 @@ from regrain.ui.session.session_store import SessionStore
 from regrain.ui.values.fields import Fields
 from regrain.ui.views import run_views, session_views, settings
 from regrain.ui.views.model_views import addons_view, choice, tuned_models
-from regrain.ui.views.shown import AdaptersView, DownloadView, SettingsView
+from regrain.ui.views.shown import AdaptersView, DownloadView, HeaderView, SettingsView
 from regrain.ui.work.catalogue import Catalogue
 from regrain.ui.work.wording import sentence
 
@@ -91,7 +91,7 @@ class Components:
 
     @property
     def fields(self) -> list[Component]:
-        """Those from which events are sent what `Fields.of` reads."""
+        """The components from which events are sent what `Fields.of` reads."""
         return [self.model, self.added, self.settings]
 
 
@@ -110,11 +110,9 @@ class Handlers:
 
     def told(self, session: Session) -> Changes:
         """Return what has happened to the folder in which a session is kept, if its
-        page was not told yet, as an alarm below the picture."""
-        if notice := session.take_notice():
-            alarm = session_views.canvas(session, session.rev, notice, alarm=True)
-            return {"canvas": alarm}
-        return {}
+        page was not told yet, below the header."""
+        notice = session.take_notice()
+        return {"head": HeaderView(known=True, notice=notice)} if notice else {}
 
     def described(self, request: gr.Request, words: object) -> Session:
         """Return the session of a page with the words of its cards; raises as

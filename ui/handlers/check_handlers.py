@@ -58,7 +58,7 @@ class CheckHandlers(Handlers):
     last_runs: LastRuns  # how long they took
     load_ahead: Callable[[str], None] | None = None  # see `Tools`
 
-    @outputs("checks", "progress", "quality", "tries", "focus", "canvas")
+    @outputs("checks", "progress", "quality", "tries", "focus", "head")
     def look(self, request: gr.Request, words: object, *fields: object) -> Changes:
         """Return all remarks while they change; none on what is only missing.
 

@@ -35,27 +35,27 @@ class SessionHandlers(ClipHandlers):
     # judges the settings; called with the values of all fields
     look: Callable[..., Changes]
 
-    @outputs("canvas")
+    @outputs("head")
     def here(self, request: gr.Request) -> Changes:
         """Note that the page is still open, and say what it was not told yet."""
         self.visits.here(page_of(request))
         session = self.visits.find(page_of(request))
         return self.told(session) if session else {}
 
-    @outputs("head", "quality", "tries", "focus", "model", "addons", "canvas")
+    @outputs("head", "quality", "tries", "focus", "model", "addons")
     def arrive(self, request: gr.Request) -> Changes:
         """Say whether a page that was opened had something before; else judge the
         settings of a new one."""
         if self.visits.arrive(page_of(request), request.session_hash or ""):
             return {"head": HeaderView(known=True)}
         _, *others = [field.value for field in self.parts.fields]  # type: ignore[attr-defined]
-        shown: Changes = {"head": HeaderView(known=False)}
+        notice = self.session(request).take_notice()
+        shown: Changes = {"head": HeaderView(known=False, notice=notice)}
         catalogue = self.catalogue
         if catalogue.changed:
             shown["model"] = gr.Dropdown(choices=catalogue.model_choices)
             shown["addons"] = addons_view(catalogue, self.parts.added.value)  # type: ignore[attr-defined]
-        shown |= self.look(request, BUILT_IN_MODEL, *others)
-        return shown | self.told(self.session(request))
+        return shown | self.look(request, BUILT_IN_MODEL, *others)
 
     @outputs("head")
     def offer(self, event: gr.EventData) -> Changes:

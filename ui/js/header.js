@@ -1,6 +1,7 @@
 // @ts-check
 // What is done for the page as a whole: keys, and work that outlives a reload.
 import { isOpen, keepName, keptName } from "./head/page_name.js";
+import { iconButton, make } from "./shared/dom.js";
 import { draftBeforeReload } from "./shared/draft.js";
 import { apiUrl, follow, hub } from "./shared/hub.js";
 import { TITLE } from "./shared/notify.js";
@@ -97,6 +98,14 @@ const goOn = () => {
   location.reload();
 };
 
+/** @param {HTMLElement} element @param {string} text */
+const showNotice = (element, text) => {
+  document.querySelector(".rg-told")?.remove();
+  const close = iconButton("rg-tool", "close", "Close", () => told.remove());
+  const told = make("div", { className: "rg-told", role: "alert" }, make("p", "rg-alarm", text), close);
+  element.closest(".rg-top")?.after(told);
+};
+
 /** @type {import("./types").Mount<"header">} */
 export function mount(element, props, trigger, watch) {
   listenOnce();
@@ -108,6 +117,7 @@ export function mount(element, props, trigger, watch) {
     else if (!hub.lost) sessionStorage.removeItem(RUNNING);
   });
   follow(props, watch, (value) => {
+    if (value?.notice) showNotice(element, value.notice);
     if (value?.offer) hub.tell("offer", { title: value.offer, goOn });
     else askBack(value, trigger);
   });

@@ -338,10 +338,11 @@ export interface ExampleView {
   hint: string;
 }
 
-/** Whether the server knows the page, and what it may go on with. */
+/** Whether the server knows the page, what it may go on with, and what it has to be told. */
 export interface HeaderView {
   known: boolean;
   offer?: string;
+  notice?: string;
 }
 
 /** The runs of the page, and the keys of those that are shown. */

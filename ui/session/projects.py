@@ -339,8 +339,8 @@ class Projects:
         kept.lock.release()
         begun = self._begin(session)
         session.notice = (
-            f"The project {shorten(kept.folder.name)} {why}. Your work goes on in "
-            f"{shorten(begun.folder.name)}."
+            f"The project {shorten(kept.folder.name)} {why}. It was begun anew as "
+            f"{shorten(begun.folder.name)}, with all that is here."
         )
         return begun
 

@@ -33,7 +33,7 @@ _OF_CLIP = ("path", "start", "stride", "frames", "deinterlace")
 
 @dataclass(frozen=True)
 class _ByHand:
-    """What somebody wrote into a project while no page had it."""
+    """Changes that a person made to a project while no page had it."""
 
     names: list[str]  # of the files
     request: EditRequest | None  # what they ask for; None if they cannot be read

@@ -204,7 +204,7 @@ class Session(ClipWork):
 
     @property
     def kept_values(self) -> tuple[object, ...]:
-        """All that is kept of it, by which a change is told."""
+        """The values that are kept of it, by which a change is told."""
         return (
             self.opened,
             self.state,

@@ -389,10 +389,12 @@ class ExampleView:
 
 @dataclass(frozen=True)
 class HeaderView:
-    """Whether the server knows the page, and what it may go on with."""
+    """Whether the server knows the page, what it may go on with, and what it has to be
+    told."""
 
     known: bool
     offer: str | None = None
+    notice: str = ""
 
 
 @dataclass(frozen=True)
