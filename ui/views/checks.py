@@ -248,11 +248,13 @@ def _unchanged(session: Session) -> Iterator[Diagnostic]:
 
 def _unbound(session: Session) -> Iterator[Diagnostic]:
     """Yield hints at regions whose words replace nothing in the source prompt, and are
-    added at its end."""
+    added at its end; or, where nothing is said of the clip, stand for what it shows."""
     if uses(session.method).regions == "ignored" or session.prompt.strip():
         return
-    if not session.source_prompt.strip():
+    is_told = bool(session.source_prompt.strip())
+    if not is_told and not uses(session.method).source_prompt:
         return
+    becomes = "is only added to the prompt" if is_told else "stands for what it shows"
     regions = tuple(session.state.regions.values())
     missing = compose(session.source_prompt, "", regions).missing
     for region in regions:
@@ -263,7 +265,7 @@ def _unbound(session: Session) -> Iterator[Diagnostic]:
             shown = f"“{words}” is what it is now, so nothing changes."
             yield Diagnostic(f"regions.{region.name}.prompt", shown, kind="hint")
         if not region.source.strip():
-            message = f"Say what it is now. Without that, “{words}” is only added to the prompt."
+            message = f"Say what it is now. Without that, “{words}” {becomes}."
         elif region.label in missing:
             message = f"“The clip shows” does not say this, so “{words}” is only added to the prompt."
         else:
