@@ -244,6 +244,7 @@ class RunHandlers(Handlers):
                     yield from self._complete(session, form)
                 run.tracking = time.monotonic() - began
                 jobs = self._plan(session, page, form)
+                jobs = _not_made(jobs, session, form, run.key)
             except EditingError as error:
                 refused = error  # until the turn comes, the page may show another run
             yield from self._wait(form.session, run)
@@ -367,6 +368,29 @@ class RunHandlers(Handlers):
                 yield display.show(item)
 
 
+def _not_made(
+    jobs: list[RunJob], session: Session, form: RunForm, press: str
+) -> list[RunJob]:
+    """Return the variants that are to be run: the first of them may be in the history
+    already, and count among the others then."""
+    for job in jobs[:-1]:
+        asked = _asked(form, job)
+        history = session.history
+        made = [run for run in history.runs if session.made.get(run.key) == asked]
+        if not made:
+            break
+        history.join(made[0], press)
+        jobs = jobs[1:]
+    return jobs
+
+
+def _asked(form: RunForm, job: RunJob) -> object:
+    """Return all that the result of a job depends on."""
+    request = job.request
+    tried = job.opened and job.opened.attempt
+    return vars(request.asked), request.regions, form.session.state.layers, tried
+
+
 class _Display:
     """The view of one run, event by event."""
 
@@ -433,6 +457,7 @@ class _Display:
         player, result = remember(
             history, item, request, choices, self.opened, self._handlers.media, press
         )
+        self._session.made[result.key] = _asked(self._run.asked, self._job)
         best = history.best(press)
         if best and self._job.number == self._job.total:
             shown = best.read()

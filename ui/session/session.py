@@ -116,6 +116,8 @@ class ClipWork(Words):
     answer: tuple[tuple[object, ...], bytes | None, bool] = ((), None, False)
     # By the file of a region's picture, how that was cut out of another
     cutouts: dict[str, Cutout] = field(default_factory=dict)
+    # By the key of a run in the history, what it was asked
+    made: dict[str, object] = field(default_factory=dict)
     kept: KeptProject | None = None  # where it is kept, once it is
     returned: bool = False  # it came back from there
     notice: str = ""  # what the page is still to be told about that

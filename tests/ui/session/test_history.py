@@ -1,6 +1,7 @@
 """What a page remembers of its runs, and what it says of their figures."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ from made_clips import black
 from regrain.editing import EditRequest, Region, RequestError
 from regrain.editing.request.region import called
 from regrain.editing.verdict.answers import rank, say, unseen
+from regrain.ui.handlers.run_handlers import _asked, _not_made
 from regrain.ui.server.media import Media
 from regrain.ui.values.history import MAX_RUNS, Choices, History, PastRun
+from regrain.ui.values.layers import MaskLayer
+from regrain.ui.values.state import State
 from regrain.ui.views.metric_summary import (
     FLICKERS,
     STEADY,
@@ -129,6 +133,34 @@ def test_variants_have_seeds_of_their_own():
         plan(RunJob(request, "page"), 2, {"variation": 0})
     again = {"variation": 0, "redraw": 0.4}  # which draws noise, too
     assert len(plan(RunJob(request, "page"), 2, again)) == 2
+
+
+def test_variants_that_are_there_are_counted_and_not_made_again():
+    request = replace(asking(CAT), method="infedit")
+    layers = {1: MaskLayer()}
+    asked = SimpleNamespace(id="clip", prompt="", state=State((1, 8, 8), layers))
+    form = SimpleNamespace(session=asked)
+    history = History()
+    session = SimpleNamespace(history=history, made={})
+    for number, job in enumerate(plan(RunJob(request, "page"), 2, {})):
+        history.add(run(number))
+        session.made[str(number)] = _asked(form, job)
+
+    def seeds(first, **state):
+        jobs = plan(RunJob(replace(request, seed=first), "page"), 3, {})
+        now = replace(asked.state, **state)
+        here = SimpleNamespace(session=SimpleNamespace(**vars(asked) | {"state": now}))
+        return [job.request.seed for job in _not_made(jobs, session, here, "press")]
+
+    assert seeds(5) == [5, 6, 7]
+    assert seeds(7, layers={1: MaskLayer()}) == [7, 8, 9], "other masks"
+    assert not history.best("press")
+    assert seeds(7) == [9]
+    assert [one.press for one in history.runs] == ["press", "press"]
+    assert seeds(8) == [9, 10]
+    assert seeds(6) == [6, 7, 8]
+    history.remove("0")
+    assert seeds(7) == [7, 8, 9]
 
 
 def said(name, request, **metrics):
