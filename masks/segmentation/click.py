@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import cache, partial
+from itertools import compress
 from pathlib import Path
 
 import cv2
@@ -134,21 +135,14 @@ def _along(mask: Mask, box: np.ndarray) -> float:
     """Return the largest share of a side of a box that a mask runs along, of the sides
     that are not the frame's: there the box ends it, and no edge of a thing."""
     height, width = mask.shape
-    left, top, right, bottom = (int(edge) for edge in box)
+    left, top, right, bottom = box.astype(int)
     inside = mask[top : bottom + 1, left : right + 1]
     if min(inside.shape) <= 2 * _IN:
         return 0.0
-    shares = [
-        float(line.mean())
-        for line, is_free in (
-            (inside[_IN], top > _IN),
-            (inside[-1 - _IN], bottom < height - 1 - _IN),
-            (inside[:, _IN], left > _IN),
-            (inside[:, -1 - _IN], right < width - 1 - _IN),
-        )
-        if is_free
-    ]
-    return max(shares, default=0.0)
+    last = -1 - _IN
+    are_free = top > _IN, bottom < height + last, left > _IN, right < width + last
+    lines = inside[_IN], inside[last], inside[:, _IN], inside[:, last]
+    return max((line.mean() for line in compress(lines, are_free)), default=0.0)
 
 
 def _tidied(mask: Mask, prompts: Prompts) -> Mask:

@@ -373,13 +373,13 @@ def _not_made(
 ) -> list[RunJob]:
     """Return the variants that are to be run: the first of them may be in the history
     already, and count among the others then."""
-    for job in jobs[:-1]:
-        asked = _asked(form, job)
-        history = session.history
+    history = session.history
+    while len(jobs) > 1:
+        asked = _asked(form, jobs[0])
         made = [run for run in history.runs if session.made.get(run.key) == asked]
         if not made:
             break
-        history.join(made[0], press)
+        history.add(replace(history.remove(made[0].key), press=press))
         jobs = jobs[1:]
     return jobs
 

@@ -94,14 +94,15 @@ def hold(folder: Path) -> FileLock:
     """Hold a project for this process, until the lock is released or the process ends.
 
     Raises:
-        RequestError: Another process holds it, or its folder cannot be written.
+        RequestError: A page or another process holds it, or it cannot be written.
     """
     lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout:
         raise RequestError(
-            "project", "It is open in another Regrain. Go on there, or close it."
+            "project",
+            "It is open, here or elsewhere. Open another clip there, then try again.",
         ) from None
     except OSError:
         raise RequestError(

@@ -147,7 +147,7 @@ class Projects:
         for file in folder.rglob("*"):
             with suppress(FileNotFoundError):  # another was written in its place
                 size += file.stat().st_size if file.is_file() else 0
-        used = (folder / PAGE).stat().st_mtime
+        used = _used(folder)
         try:
             content = read_page(folder)
         except EditingError as error:
@@ -160,14 +160,8 @@ class Projects:
     def of_page(self, page: str) -> str | None:
         """Return the key of the project that a page had open last; None if it had
         none."""
-        newest = None
-        used = 0.0
-        for folder in self._folders(page):
-            when = (folder / PAGE).stat().st_mtime
-            if when > used:
-                newest = folder.name
-                used = when
-        return newest
+        newest = max(self._folders(page), key=_used, default=None)
+        return newest and newest.name
 
     def folder_of(self, key: object, page: str | None = None) -> Path:
         """Return a project's folder; a RequestError if there is none of this key, or
@@ -182,12 +176,7 @@ class Projects:
     def delete(self, key: object) -> None:
         """Remove a project and all that is in it; a RequestError if it is open."""
         folder = self.folder_of(key)
-        kept = [session.kept for _, session in self._sessions()]
-        if any(one and one.folder == folder for one in kept):
-            raise RequestError(
-                "project", "It is open. Open another clip, then delete it."
-            )
-        hold(folder).release()  # or it is open in another process
+        hold(folder).release()
         gone = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
         folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
@@ -421,6 +410,11 @@ def _put_aside(session: Session, kept: KeptProject) -> None:
         f"{shorten(kept.folder.name)} was changed by hand while it is open here. The "
         f"change is kept beside it: {', '.join(aside)}."
     )
+
+
+def _used(folder: Path) -> float:
+    """Return when a project was changed last, in seconds since 1970."""
+    return (folder / PAGE).stat().st_mtime
 
 
 def _page_of(folder: Path) -> object:

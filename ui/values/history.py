@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -106,12 +106,6 @@ class History:
             if not run.still:
                 self.shown = (run.key,)
         return tuple(gone)
-
-    def join(self, run: PastRun, press: str) -> None:
-        """Count a run that is there among the variants of a press, as the first."""
-        with self._lock:
-            others = [other for other in self.runs if other is not run]
-            self.runs = (replace(run, press=press), *others)
 
     def best(self, press: str) -> PastRun | None:
         """Return the best of the variants of one press, if there is more than one."""

@@ -262,13 +262,13 @@ def test_a_project_that_is_open_in_another_process_is_refused(
 ):
     keep(visits, session)
     second = server()
-    with pytest.raises(RequestError, match="open in another Regrain"):
+    with pytest.raises(RequestError, match="open, here or elsewhere"):
         second.open_project("b", "my walk")
-    with pytest.raises(RequestError, match="open in another Regrain"):
+    with pytest.raises(RequestError, match="open, here or elsewhere"):
         second.projects.delete("my walk")
     # the same page, as a browser sends it after a restart elsewhere, is told
     again = second.get("page")
-    assert "open in another Regrain" in again.take_notice()
+    assert "open, here or elsewhere" in again.take_notice()
     visits.leave("page")
     visits.put_away("page")
     assert second.open_project("b", "my walk").source_prompt == session.source_prompt
