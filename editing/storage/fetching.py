@@ -141,6 +141,8 @@ def unreachable() -> tuple[type[Exception], ...]:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, or its kind if it says nothing."""
-    lines = str(error).strip().splitlines()
+    """Return the first line of what an error says, of a file without its name; its kind
+    if it says nothing."""
+    said = isinstance(error, OSError) and error.strerror
+    lines = str(said or error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

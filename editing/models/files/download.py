@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
-from regrain.editing.errors import ModelError
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import EditingError, ModelError
 from regrain.editing.models.files.location import find
-from regrain.editing.storage.fetching import first_line, unreachable
+from regrain.editing.storage.fetching import Stopped, first_line, unreachable
 from regrain.editing.storage.safetensors_files import (
     DIFFUSERS,
     TRANSFORMERS,
@@ -92,21 +93,19 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
 
 @contextmanager
 def hub_error(id: str) -> Iterator[None]:
-    """Say in a line what the hub's client failed at.
+    """Say in a line what the hub's client failed at, whatever it raises.
 
     Raises:
         ModelError: The repository is gated, private or missing, or the hub cannot be
             reached.
     """
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     away = unreachable()
     try:
         yield
+    except (EditingError, Stopped):
+        raise
     except GatedRepoError as error:
         raise ModelError(
             "model",
@@ -125,9 +124,7 @@ def hub_error(id: str) -> Iterator[None]:
             f"{id!r} is not downloaded, and the hub cannot be reached. Go online "
             "once, or use one that is here.",
         ) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise ModelError(
-            "model",
-            f"{id!r} cannot be downloaded ({first_line(error)}). Try again, or "
-            "use one that is here.",
-        ) from error
+    except Exception as error:
+        said = f"{id!r} cannot be downloaded ({first_line(error)}). Try again, or "
+        with boundary("model", f"{said}use one that is here.", ModelError):
+            raise

@@ -22,6 +22,7 @@ from regrain.editing.models.files.configs import (
     read_defaults,
     read_json,
 )
+from regrain.editing.models.files.download import hub_error
 from regrain.editing.models.files.file_head import (
     CHECKPOINTS,
     FileHead,
@@ -366,7 +367,8 @@ def facts_at(source: ModelLocation, id: str) -> ModelFacts:
         from huggingface_hub import try_to_load_from_cache
 
         for name in (UNET, TRANSFORMER, INDEX):
-            found = try_to_load_from_cache(source.location, name)
+            with hub_error(id):
+                found = try_to_load_from_cache(source.location, name)
             if isinstance(found, str):
                 place = Path(found).parents[name.count("/")]
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from regrain.editing.errors import ModelError
@@ -55,14 +56,16 @@ def may_fetch(id: str) -> bool:
 
 def is_here(id: str) -> bool:
     """Tell whether a model was fetched, with all parts that its index names."""
-    facts = facts_at(ModelLocation("hub", id), id)
-    named = facts.glance(INDEX)
-    parts = [
-        facts.folder / part
-        for part in _PARTS
-        if (facts.folder / part).is_dir() or named.get(part, _NONE) != _NONE
-    ]
-    return bool(parts) and all(map(weight_files, parts))
+    with suppress(ModelError):  # fetching it says what is wrong
+        facts = facts_at(ModelLocation("hub", id), id)
+        named = facts.glance(INDEX)
+        parts = [
+            facts.folder / part
+            for part in _PARTS
+            if (facts.folder / part).is_dir() or named.get(part, _NONE) != _NONE
+        ]
+        return bool(parts) and all(map(weight_files, parts))
+    return False
 
 
 def fetch(id: str) -> Iterator[Fetched]:
@@ -155,5 +158,6 @@ def _cached(id: str, name: str) -> Path | None:
     """Find a file of a repository that was fetched before."""
     from huggingface_hub import try_to_load_from_cache
 
-    place = try_to_load_from_cache(id, name)
+    with hub_error(id):
+        place = try_to_load_from_cache(id, name)
     return Path(place) if isinstance(place, str) else None

@@ -16,6 +16,7 @@ from regrain.editing.models.files.location import (
     PICKLES,
     about,
     check_packed,
+    is_hub_id,
 )
 from regrain.editing.models.pictures.picture_heads import (
     ENCODER,
@@ -167,7 +168,7 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
         return (local if local.is_file() else _only_file(local, id)), ""
 
     hub = _HUB.fullmatch(id)
-    if not hub:
+    if not hub or not is_hub_id(hub[1]):
         raise ModelError(
             FIELD,
             f"{shorten(id)} was not found. Use a name in ${MODELS_VARIABLE}, a "

@@ -1,0 +1,127 @@
+"""What a library raises becomes one line of ours wherever it enters: of the hub's
+client at every place that takes a name, of readers of files at every kind of file."""
+
+import errno
+import inspect
+import re
+from unittest.mock import Mock
+
+import httpx
+import huggingface_hub
+import pytest
+from commands import command, last_error
+from huggingface_hub import errors as hub_errors
+from made_pictures import write_picture
+from made_projects import write_project
+
+from regrain.editing.__main__ import main
+from regrain.editing.errors import EditingError
+from regrain.editing.models.files.facts import facts_of
+from regrain.editing.models.files.hub import fetch, is_here
+from regrain.editing.models.files.lora_file import find_lora
+from regrain.editing.models.loading.load import load_backbone
+from regrain.editing.models.pictures.picture_file import PictureFile
+from regrain.editing.models.unet.control_net import load_control_net
+from regrain.editing.models.weights.motion import MotionFile
+from regrain.editing.verdict.crop_reader import CropReader
+from regrain.masks.__main__ import main as masks
+from regrain.masks.models.fetch import fetch as fetch_sam
+
+ID = "owner/name"
+# Whatever takes the name of a model of the hub.
+ENTRANCES = {
+    "model": load_backbone,
+    "reader": CropReader,
+    "lora": find_lora,
+    "motion": MotionFile,
+    "picture": PictureFile,
+    "control": lambda id: load_control_net(id, Mock()),
+}
+REFUSED = ("owner/name.git", "owner/a--b", "owner/a..b", "owner/name-", f"o/{'n' * 97}")
+# The functions of its client that are called.
+CALLED = ("snapshot_download", "try_to_load_from_cache", "HfApi.model_info")
+
+
+def of_the_hub():
+    """Each kind of error that the hub's client has, and what passes through it."""
+    answer = httpx.Response(418, request=httpx.Request("GET", "https://hub"))
+    for name, kind in inspect.getmembers(hub_errors, inspect.isclass):
+        if issubclass(kind, Exception):
+            error = kind.__new__(kind, f"{name} inside")
+            error.response = answer
+            yield error
+    yield OSError(errno.ENOSPC, "No space left on device", "/place/of/mine")
+    yield PermissionError(errno.EACCES, "Permission denied", "/place/of/mine")
+    yield httpx.ReadTimeout("timed out")
+    yield RuntimeError("Data processing error: CAS service error")
+    yield ValueError("Invalid metadata")
+    yield UnicodeDecodeError("utf-8", b"x", 0, 1, "invalid start byte")
+
+
+OF_THE_HUB = [*of_the_hub()]
+
+
+def one_line(enter, *given) -> EditingError:
+    with pytest.raises(EditingError) as caught:
+        enter(*given)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("enter", ENTRANCES.values(), ids=ENTRANCES)
+def test_a_name_that_the_hub_refuses_was_not_found(name, enter):
+    assert "was not found" in one_line(enter, name).message
+
+
+@pytest.mark.parametrize("error", OF_THE_HUB, ids=lambda error: type(error).__name__)
+def test_whatever_the_hub_raises_names_the_model_and_what_to_do(
+    error, monkeypatch, tmp_path
+):
+    for called in CALLED:
+        target = f"huggingface_hub.{called}"
+        monkeypatch.setattr(target, Mock(side_effect=error))
+    for enter in (*ENTRANCES.values(), facts_of, fetch):
+        said = one_line(enter, ID)
+        assert said.message.startswith(f"'{ID}' "), said
+        assert re.search(r"Try again|Go online|Check the|Accept its", said.message)
+        assert "/place" not in said.message
+    assert not is_here(ID)
+    monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    assert re.search("[Tt]ry again|Choose", one_line(list, fetch_sam()).message)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError("x")])
+def test_doctor_says_that_a_cache_cannot_be_read(error, monkeypatch, capsys):
+    monkeypatch.setattr(huggingface_hub, "scan_cache_dir", Mock(side_effect=error))
+    assert main(["doctor"]) == 0
+    assert "the hub's cache cannot be read (" in capsys.readouterr().out
+
+
+def test_every_option_refuses_it_in_a_line(tmp_path, capsys):
+    project = write_project(tmp_path / "project")
+    (name,) = REFUSED[:1]
+    picture = tmp_path / "picture.png"
+    write_picture(picture)
+    options = [
+        ["--model", name],
+        ["--reader", name],
+        ["--lora", name],
+        ["--motion", name],
+        ["--picture", picture, "--picture-adapter", name],
+        ["--method", "infedit", "--set", f"control=canny:{name}"],
+        ["--adapter", name],
+    ]
+    run = command(main)
+    for given in options:
+        assert run("run", project, "-o", tmp_path / "out", *given) == 2, given
+        line = last_error(capsys)
+        assert line.startswith("error: ")
+        assert f"'{name}' was not found" in line
+        assert not (tmp_path / "out").exists()
+    clip = tmp_path / "project" / "clip.mkv"
+    track = command(masks)
+    given = ("--click", "1:0,5,5", "--finder", name)
+    assert track("track", clip, "-o", tmp_path / "out", *given) == 2
+    assert "was not found" in capsys.readouterr().err
