@@ -100,7 +100,7 @@ def test_doctor_says_that_a_cache_cannot_be_read(error, monkeypatch, capsys):
 
 
 def test_every_option_refuses_it_in_a_line(tmp_path, capsys):
-    project = write_project(tmp_path / "project")
+    project = write_project(tmp_path / "project", source_prompt="a cat")
     (name,) = REFUSED[:1]
     picture = tmp_path / "picture.png"
     write_picture(picture)
@@ -110,7 +110,7 @@ def test_every_option_refuses_it_in_a_line(tmp_path, capsys):
         ["--lora", name],
         ["--motion", name],
         ["--picture", picture, "--picture-adapter", name],
-        ["--method", "infedit", "--set", f"control=canny:{name}"],
+        ["--method", "infedit", "--set", f"control=canny={name}"],
         ["--adapter", name],
     ]
     run = command(main)

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.boundary import boundary, check_link, check_regular
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.storage.beside_weights import read_marks, settle
 from regrain.editing.storage.ready import check_finite
@@ -170,6 +170,15 @@ def state_of(place: Path) -> tuple[tuple[str, int, int], ...]:
             stat = file.stat()
             found.append((file.name, stat.st_size, stat.st_mtime_ns))
     return tuple(found)
+
+
+def check_links(folder: Path, id: str, field: str = "model") -> None:
+    """Refuse a folder in which weights or texts are links to nothing; see
+    `check_link`."""
+    for file in sorted(folder.rglob("*.*")):
+        if file.suffix in (_ENDING, *_TEXTS):
+            name = file.relative_to(folder).as_posix()
+            check_link(file, field, f"{shorten(id)}: {name}")
 
 
 def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Module:

@@ -15,6 +15,7 @@ from regrain.editing.storage.fetching import Stopped, first_line, unreachable
 from regrain.editing.storage.safetensors_files import (
     DIFFUSERS,
     TRANSFORMERS,
+    check_links,
     weight_files,
 )
 
@@ -83,6 +84,7 @@ def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True)
             lacking.append(part)
     if lacking and fetch:
         load([f"{part}{end}" for part in lacking for end in VARIANT_FILES])
+    check_links(Path(folder), id)
     return folder
 
 
@@ -101,30 +103,23 @@ def hub_error(id: str) -> Iterator[None]:
     """
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    away = unreachable()
+    known = {
+        GatedRepoError: "is gated. Accept its terms on the hub, then set HF_TOKEN or "
+        "run `hf auth login`.",
+        RepositoryNotFoundError: "is missing from the hub, or private. Check the "
+        "spelling or set HF_TOKEN.",
+        unreachable(): "is not downloaded, and the hub cannot be reached. Go online "
+        "once, or use one that is here.",
+    }
     try:
         yield
     except (EditingError, Stopped):
         raise
-    except GatedRepoError as error:
-        raise ModelError(
-            "model",
-            f"{id!r} is gated. Accept its terms on the hub, then set HF_TOKEN or "
-            "run `hf auth login`.",
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            "model",
-            f"{id!r} is missing from the hub, or private. Check the spelling or "
-            "set HF_TOKEN.",
-        ) from error
-    except away as error:
-        raise ModelError(
-            "model",
-            f"{id!r} is not downloaded, and the hub cannot be reached. Go online "
-            "once, or use one that is here.",
-        ) from error
     except Exception as error:
-        said = f"{id!r} cannot be downloaded ({first_line(error)}). Try again, or "
-        with boundary("model", f"{said}use one that is here.", ModelError):
+        said = [known[kind] for kind in known if isinstance(error, kind)]
+        why = first_line(error)
+        said.append(
+            f"cannot be downloaded ({why}). Try again, or use one that is here."
+        )
+        with boundary("model", f"{id!r} {said[0]}", ModelError):
             raise

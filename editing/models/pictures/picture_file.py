@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regrain.editing.boundary import check_link
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.download import download
@@ -33,6 +34,7 @@ from regrain.editing.storage.local_models import (
 )
 from regrain.editing.storage.safetensors_files import (
     TRANSFORMERS,
+    check_links,
     no_weights,
     opened,
     weight_files,
@@ -164,6 +166,7 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
     local = find_local(id, ".safetensors")
     if local is None and os.path.exists(id):  # unlike Path.exists, does not raise
         local = Path(id)
+    check_link(local or Path(id), FIELD, shorten(id))
     if local:
         return (local if local.is_file() else _only_file(local, id)), ""
 
@@ -189,6 +192,7 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
 
 def _only_file(folder: Path, id: str) -> Path:
     """Return the only .safetensors file of a folder."""
+    check_links(folder, id, FIELD)
     files = sorted(folder.glob("*.safetensors"))
     if len(files) == 1:
         return files[0]
