@@ -5,8 +5,11 @@ from __future__ import annotations
 import glob
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
+
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import EditingError, ModelError
 
 _PULSE = 0.2  # seconds between two looks at how far it is
 
@@ -126,23 +129,49 @@ def list_files(info: Any) -> dict[str, int]:
     return {file.rfilename: file.size or 0 for file in info.siblings or ()}
 
 
-def unreachable() -> tuple[type[Exception], ...]:
-    """Return the errors by which the hub's client says that the hub cannot be reached,
-    or is switched off."""
-    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
-    from huggingface_hub.utils import httpx
+@contextmanager
+def hub_error(id: str, field: str = "model") -> Iterator[None]:
+    """Say in a line what the hub's client failed at, whatever it raises.
 
-    return (
+    Raises:
+        ModelError: The repository is gated, private or missing, or the hub cannot be
+            reached.
+    """
+    from huggingface_hub.errors import (
+        GatedRepoError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
-        ConnectionError,
-        httpx.TransportError,
+        RepositoryNotFoundError,
     )
+    from huggingface_hub.utils import httpx
+
+    offline = (LocalEntryNotFoundError, OfflineModeIsEnabled)
+    unreachable = (*offline, ConnectionError, httpx.TransportError)
+    known = {
+        GatedRepoError: "is gated. Accept its terms on the hub, then set HF_TOKEN or "
+        "run `hf auth login`.",
+        RepositoryNotFoundError: "is missing from the hub, or private. Check the "
+        "spelling or set HF_TOKEN.",
+        unreachable: "is not downloaded, and the hub cannot be reached. Go online "
+        "once, or use one that is here.",
+    }
+    try:
+        yield
+    except (EditingError, Stopped):
+        raise
+    except Exception as error:
+        said = [known[kind] for kind in known if isinstance(error, kind)]
+        why = first_line(error)
+        said.append(
+            f"cannot be downloaded ({why}). Try again, or use one that is here."
+        )
+        with boundary(field, f"{id!r} {said[0]}", ModelError):
+            raise
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, of a file without its name; its kind
-    if it says nothing."""
+    """Return the first line of what an error says, without the name of a file or an
+    address; its kind if it says nothing."""
     said = isinstance(error, OSError) and error.strerror
     lines = str(said or error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].partition(" for url")[0] if lines else type(error).__name__

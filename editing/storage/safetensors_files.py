@@ -224,7 +224,7 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     for name, found, expected in sorted(report["mismatched_keys"]):
         raise _other_size(title, name, [*expected], [*found])
     check_read(report["missing_keys"], title)
-    check_finite(model.named_parameters(), title)
+    check_finite(model, title)
     return model
 
 

@@ -24,6 +24,7 @@ from regrain.editing.recipe.events import Event, Finished, Preview, Ready
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import absent, find_local, local_entries
+from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import LOADING
 from regrain.ui.work.jobs import RunEdit
 
@@ -107,9 +108,10 @@ def load_checker(folder: Path) -> Any:
     try:
         with LOADING:
             checker, loading = load(folder, **how)
+        check_finite(checker, FOLDER)
     except Exception as error:  # whatever transformers finds wrong with the files
         raise ModelError("model", _BROKEN) from error
-    # Random weights would pass everything.
+    # Random weights would pass everything, as NaN would.
     if loading["missing_keys"]:
         raise ModelError("model", _BROKEN)
     return checker.eval().to(choose_device())

@@ -3,15 +3,12 @@ the hub."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from regrain.editing.boundary import boundary
-from regrain.editing.errors import EditingError, ModelError
 from regrain.editing.models.files.location import find
-from regrain.editing.storage.fetching import Stopped, first_line, unreachable
+from regrain.editing.storage.fetching import hub_error
 from regrain.editing.storage.safetensors_files import (
     DIFFUSERS,
     TRANSFORMERS,
@@ -91,35 +88,3 @@ def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True)
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Tell whether a file is among those that some patterns name."""
     return any(fnmatch(name, pattern) for pattern in patterns)
-
-
-@contextmanager
-def hub_error(id: str) -> Iterator[None]:
-    """Say in a line what the hub's client failed at, whatever it raises.
-
-    Raises:
-        ModelError: The repository is gated, private or missing, or the hub cannot be
-            reached.
-    """
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
-    known = {
-        GatedRepoError: "is gated. Accept its terms on the hub, then set HF_TOKEN or "
-        "run `hf auth login`.",
-        RepositoryNotFoundError: "is missing from the hub, or private. Check the "
-        "spelling or set HF_TOKEN.",
-        unreachable(): "is not downloaded, and the hub cannot be reached. Go online "
-        "once, or use one that is here.",
-    }
-    try:
-        yield
-    except (EditingError, Stopped):
-        raise
-    except Exception as error:
-        said = [known[kind] for kind in known if isinstance(error, kind)]
-        why = first_line(error)
-        said.append(
-            f"cannot be downloaded ({why}). Try again, or use one that is here."
-        )
-        with boundary("model", f"{id!r} {said[0]}", ModelError):
-            raise

@@ -22,7 +22,6 @@ from regrain.editing.models.files.configs import (
     read_defaults,
     read_json,
 )
-from regrain.editing.models.files.download import hub_error
 from regrain.editing.models.files.file_head import (
     CHECKPOINTS,
     FileHead,
@@ -47,6 +46,7 @@ from regrain.editing.models.files.schedulers import (
 )
 from regrain.editing.models.files.wan_file import WanFiles, config_of, read_wan
 from regrain.editing.models.files.words import Words, read_groups, split_words
+from regrain.editing.storage.fetching import hub_error
 from regrain.editing.storage.memory import shapes
 from regrain.editing.storage.safetensors_files import state_of, weight_files
 from regrain.editing.storage.texts import Json

@@ -12,7 +12,6 @@ from regrain.editing.errors import ModelError
 from regrain.editing.models.files.download import (
     NETWORKS,
     PIPELINE_FILES,
-    hub_error,
     matches,
 )
 from regrain.editing.models.files.facts import EXPERTS, INDEX, facts_at
@@ -20,6 +19,7 @@ from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.storage.fetching import (
     Fetched,
     Fetching,
+    hub_error,
     list_files,
     watched,
 )

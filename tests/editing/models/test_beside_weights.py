@@ -124,6 +124,21 @@ def test_weights_of_whole_numbers_are_refused(part):
         read(weights | {name: weights[name].to(torch.int8)})
 
 
+@pytest.mark.parametrize("part", ["Sam2VideoModel"], indirect=True)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shared_image_embedding.positional_embedding",
+        "prompt_encoder.shared_embedding.positional_embedding",
+    ],
+)
+def test_nan_in_what_is_no_parameter_is_refused(part, name):
+    weights, read = part
+    weights[name] = weights[name].clone().fill_(torch.nan)
+    with pytest.raises(ModelError, match=f"NaN or Inf in {name}"):
+        read(weights)
+
+
 HALVES = {
     "CLIPTextModel": "text_projection.weight",
     "CLIPTextModelWithProjection": "visual_projection.weight",
