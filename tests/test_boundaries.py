@@ -4,17 +4,24 @@ client at every place that takes a name, of readers of files at every kind of fi
 import errno
 import inspect
 import re
+from pathlib import Path
 from unittest.mock import Mock
 
 import httpx
 import huggingface_hub
 import pytest
+import torch
 from commands import command, last_error
+from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import errors as hub_errors
-from made_pictures import write_picture
+from made_models import write_control_net
+from made_pictures import write_picture, write_reader
 from made_projects import write_project
+from published_sam import write_sam2
+from transformers.utils import logging as transformers_logging
 
 from regrain.editing.__main__ import main
+from regrain.editing.cli.batch import edit_on_ray
 from regrain.editing.errors import EditingError
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.hub import fetch, is_here
@@ -23,8 +30,10 @@ from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.models.unet.control_net import load_control_net
 from regrain.editing.models.weights.motion import MotionFile
+from regrain.editing.storage.safetensors_files import read_weights
 from regrain.editing.verdict.crop_reader import CropReader
 from regrain.masks.__main__ import main as masks
+from regrain.masks.models import checkpoints
 from regrain.masks.models.fetch import fetch as fetch_sam
 
 ID = "owner/name"
@@ -126,3 +135,85 @@ def test_every_option_refuses_it_in_a_line(tmp_path, capsys):
     given = ("--click", "1:0,5,5", "--finder", name)
     assert track("track", clip, "-o", tmp_path / "out", *given) == 2
     assert "was not found" in capsys.readouterr().err
+
+
+@pytest.fixture
+def loud(monkeypatch):
+    """Libraries as they are in a new process: they tell of all that they do."""
+    for library in (diffusers_logging, transformers_logging):
+        library.enable_progress_bar()
+        library.set_verbosity_info()
+    yield
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+        library.set_verbosity_error()
+
+
+def reading(small, place):
+    """What reads the parts of a model and what is beside it, each alone."""
+    from diffusers.models.controlnets.controlnet import ControlNetModel
+
+    net = write_control_net(place / "net", small.unet, 0.1, (8, 8))
+    reader = write_reader(place / "reader")
+    write_sam2(place / "sam2")
+    unet = place / "unet"
+    small.unet.save_pretrained(unet)
+    yield lambda: read_weights(type(small.unet), unet, "mine", torch.float32)
+    yield lambda: read_weights(ControlNetModel, net, "mine", torch.float32)
+    yield lambda: CropReader(str(reader)).check()
+    yield lambda: checkpoints.load(checkpoints.find("sam2"), "clicks")
+
+
+def test_what_libraries_print_is_not_seen(loud, small, tmp_path, own_models, capfd):
+    for read in reading(small, tmp_path):
+        capfd.readouterr()
+        transformers_logging.enable_progress_bar()
+        diffusers_logging.enable_progress_bar()
+        read()
+        assert capfd.readouterr() == ("", "")
+
+
+def test_doctor_puts_what_it_finds_into_a_column(capsys):
+    assert main(["doctor"]) == 0
+    for line in capsys.readouterr().out.splitlines():
+        assert re.match(r".{27} \S", line), line
+
+
+def test_workers_on_a_cluster_have_the_callers_places(monkeypatch):
+    """Those of files and the hub, no choice of a device and no secret."""
+    ray = pytest.importorskip("ray")
+    passed = {
+        "REGRAIN_CACHE": "/a",
+        "REGRAIN_KERNELS": "plain",
+        "HF_HOME": "/b",
+        "HF_HUB_CACHE": "/c",
+        "HF_ENDPOINT": "https://mirror",
+        "HUGGINGFACE_HUB_CACHE": "/d",
+        "XDG_CACHE_HOME": "/e",
+        "SSL_CERT_FILE": "/f",
+    }
+    for name, value in (passed | {"HF_TOKEN": "x", "REGRAIN_DEVICE": "cpu"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init := Mock(side_effect=RuntimeError("inside")))
+    said = one_line(list, edit_on_ray({}, "local"))
+    assert said.field == "--ray"
+    assert "inside" not in said.message
+    given = init.call_args.kwargs["runtime_env"]["env_vars"]
+    assert given.items() >= passed.items()
+    assert not given.keys() & {"HF_TOKEN", "REGRAIN_DEVICE", "HOME", "PATH"}
+
+
+@pytest.mark.parametrize("called", ["cluster_resources", "remote", "wait"])
+@pytest.mark.parametrize("error", ["RaySystemError", "NodeDiedError", ""])
+def test_a_cluster_that_is_lost_is_a_line(called, error, monkeypatch):
+    ray = pytest.importorskip("ray")
+    kind = getattr(ray.exceptions, error) if error else ConnectionError
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    for name in ("cluster_resources", "remote", "wait"):
+        monkeypatch.setattr(ray, name, Mock())
+    ray.cluster_resources.return_value = {}
+    getattr(ray, called).side_effect = kind("inside")
+    said = one_line(list, edit_on_ray({Path("a"): Path("b")}, "auto"))
+    assert said.field == "--ray"
+    assert said.message.startswith("The cluster was lost. ")

@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -181,6 +182,14 @@ def check_links(folder: Path, id: str, field: str = "model") -> None:
             check_link(file, field, f"{shorten(id)}: {name}")
 
 
+def quieten(library: str) -> None:
+    """Let diffusers or transformers show no bars and tell nothing: what is wrong is
+    raised, and said in a line."""
+    its_log = import_module(f"{library}.utils.logging")
+    its_log.set_verbosity_error()
+    its_log.disable_progress_bar()
+
+
 def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Module:
     """Read one diffusers or transformers model from its folder.
 
@@ -189,6 +198,7 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
             have scales that are not known, NaN or Inf.
     """
     library, *_ = kind.__module__.split(".")
+    quieten(library)
     stem = TRANSFORMERS if library == "transformers" else DIFFUSERS
     files = weight_files(folder, stem)
     title = f"{shorten(id)}: {folder.name}/"

@@ -25,7 +25,7 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import absent, find_local, local_entries
 from regrain.editing.storage.ready import check_finite
-from regrain.editing.storage.safetensors_files import LOADING
+from regrain.editing.storage.safetensors_files import LOADING, quieten
 from regrain.ui.work.jobs import RunEdit
 
 FOLDER = "safety_checker"
@@ -106,6 +106,7 @@ def load_checker(folder: Path) -> Any:
     }
     load: Any = StableDiffusionSafetyChecker.from_pretrained
     try:
+        quieten("transformers")
         with LOADING:
             checker, loading = load(folder, **how)
         check_finite(checker, FOLDER)
