@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from regrain.editing.boundary import boundary
@@ -123,6 +125,19 @@ def watched(
     yield Fetched(fetching.total, fetching.total)
 
 
+def check_room(id: str, missing: int, folder: Path, field: str = "model") -> None:
+    """Refuse, by a ModelError, files of which more bytes are missing than the disk of a
+    folder has room for."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if missing > free:
+        raise ModelError(
+            field,
+            f"{id!r} needs {missing / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. "
+            "Make room, or set HF_HOME or REGRAIN_MODELS to another disk.",
+        )
+
+
 def list_files(info: Any) -> dict[str, int]:
     """Return the files of a repository with their bytes (0 if unknown), from the hub's
     `ModelInfo`."""
@@ -139,6 +154,7 @@ def hub_error(id: str, field: str = "model") -> Iterator[None]:
     """
     from huggingface_hub.errors import (
         GatedRepoError,
+        HFValidationError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -148,6 +164,8 @@ def hub_error(id: str, field: str = "model") -> Iterator[None]:
     offline = (LocalEntryNotFoundError, OfflineModeIsEnabled)
     unreachable = (*offline, ConnectionError, httpx.TransportError)
     known = {
+        HFValidationError: "was not found, and is no id of the hub. Use one like "
+        "owner/name, as the hub shows it.",
         GatedRepoError: "is gated. Accept its terms on the hub, then set HF_TOKEN or "
         "run `hf auth login`.",
         RepositoryNotFoundError: "is missing from the hub, or private. Check the "

@@ -16,6 +16,7 @@ from regrain.editing.errors import ModelError
 from regrain.editing.storage.fetching import (
     Fetched,
     Fetching,
+    check_room,
     hub_error,
     list_files,
     watched,
@@ -83,7 +84,8 @@ def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
     with boundary("models", said, ModelError):
         shelf.mkdir(parents=True, exist_ok=True)
         # Of its own: one that was stopped may still wait for the network.
-        partial = Path(tempfile.mkdtemp(prefix=".fetching-", dir=shelf))
+        folder = Path(tempfile.mkdtemp(prefix=".fetching-", dir=shelf))
+    partial = folder / source.name
     try:
         with hub_error(source.repository, "models"):
             info = HfApi().model_info(source.repository, files_metadata=True)
@@ -94,12 +96,7 @@ def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
             if "/" not in name and any(fnmatch(name, pattern) for pattern in PATTERNS)
         }
         fetching.total = sum(wanted.values()) or fetching.total
-        free = shutil.disk_usage(partial).free
-        if free < fetching.total:
-            needs = f"{source.repository} needs {fetching.total / 1e6:.0f} MB"
-            raise ModelError(
-                "models", f"{needs}, and {free / 1e6:.0f} MB are free. Make room."
-            )
+        check_room(source.repository, fetching.total, partial, "models")
         with hub_error(source.repository, "models"):
             fetching.load(
                 source.repository,
@@ -108,19 +105,9 @@ def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
                 local_dir=partial,
             )
         shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub's own notes
-        _check(partial, source)
+        read(partial)
         is_there = (shelf / source.name).exists()  # another may have been quicker
         if not fetching.stop and not is_there:
-            partial.chmod(0o755)  # temporary folders are closed to others
             partial.rename(shelf / source.name)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _check(folder: Path, source: HubFiles) -> None:
-    """Refuse a folder of files that came, which are not those of a checkpoint."""
-    try:
-        read(folder)
-    except ModelError as error:
-        said = f"The files of {source.repository} cannot be used ({error.message[:-1]})"
-        raise ModelError("models", f"{said}. Try again.") from error
+        shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.storage.fetching import (
     Fetched,
     Fetching,
+    check_room,
     hub_error,
     list_files,
     watched,
@@ -79,6 +79,8 @@ def fetch(id: str) -> Iterator[Fetched]:
             has no network in safetensors, the disk is too small, or what came is
             damaged.
     """
+    from huggingface_hub import constants
+
     if not may_fetch(id):
         known = allowed()
         choose = f"Choose one of {', '.join(known)}." if known else "Use storybook."
@@ -86,7 +88,7 @@ def fetch(id: str) -> Iterator[Fetched]:
     files = _files_of(id)
     total = sum(files.values())
     missing = sum(size for name, size in files.items() if _cached(id, name) is None)
-    _check_room(id, missing)
+    check_room(id, missing, Path(constants.HF_HUB_CACHE).absolute())
 
     def work(fetching: Fetching) -> None:
         with hub_error(id):
@@ -102,21 +104,6 @@ def fetch(id: str) -> Iterator[Fetched]:
                     raise
 
     return watched(work, total, total - missing)
-
-
-def _check_room(id: str, missing: int) -> None:
-    """Refuse a model of which more bytes are missing than the disk has room for."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    cache = Path(HF_HUB_CACHE).absolute()
-    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    free = shutil.disk_usage(there).free
-    if missing > free:
-        raise ModelError(
-            "model",
-            f"{id!r} needs {missing / 1e9:.1f} GB, and {free / 1e9:.1f} GB are "
-            "free. Make room, or set HF_HOME to another disk.",
-        )
 
 
 def _files_of(id: str) -> Mapping[str, int]:

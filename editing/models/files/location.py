@@ -150,7 +150,7 @@ def find(id: str, config: str = _UNET, built_in: str = BUILT_IN_MODEL) -> ModelL
         path = find_local(id, ".safetensors") or Path(id)
         check_link(path, "model", shorten(id))
         if not os.path.exists(path):  # unlike Path.exists, does not raise
-            if is_hub_id(id):
+            if _HUB_ID.fullmatch(id):
                 return ModelLocation("hub", id)
             raise refused("was not found")
     if not path.is_file():
@@ -186,21 +186,6 @@ def _folder(path: Path, config: str) -> Path | None:
     names = (config, *others) if config == _UNET else (config,)
     # what is there may be a link to nothing
     return path if any(os.path.lexists(path / name) for name in names) else None
-
-
-def is_hub_id(text: str) -> bool:
-    """Tell whether a text may be the id of a repository, `owner/name`, as the hub's
-    client has it."""
-    if not _HUB_ID.fullmatch(text):
-        return False
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # 0.1 s to import
-
-    try:
-        validate_repo_id(text)
-    except HFValidationError:
-        return False
-    return True
 
 
 def takes_transformers(folder: Path) -> bool:

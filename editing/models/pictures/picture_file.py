@@ -17,7 +17,6 @@ from regrain.editing.models.files.location import (
     PICKLES,
     about,
     check_packed,
-    is_hub_id,
 )
 from regrain.editing.models.pictures.picture_heads import (
     ENCODER,
@@ -171,7 +170,7 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
         return (local if local.is_file() else _only_file(local, id)), ""
 
     hub = _HUB.fullmatch(id)
-    if not hub or not is_hub_id(hub[1]):
+    if not hub:
         raise ModelError(
             FIELD,
             f"{shorten(id)} was not found. Use a name in ${MODELS_VARIABLE}, a "
