@@ -93,7 +93,9 @@ def test_whatever_the_hub_raises_names_the_model_and_what_to_do(
     for enter in (*ENTRANCES.values(), facts_of, fetch):
         said = one_line(enter, ID)
         assert said.message.startswith(f"'{ID}' "), said
-        assert re.search(r"Try again|Go online|Check the|Accept its|Use one", said.message)
+        assert re.search(
+            r"Try again|Go online|Check the|Accept its|Use one", said.message
+        )
         assert "/place" not in said.message
     assert not is_here(ID)
     monkeypatch.setenv("REGRAIN_MODELS", str(tmp_path))
