@@ -4,9 +4,11 @@ client at every place that takes a name, of readers of files at every kind of fi
 import errno
 import inspect
 import re
+from copy import deepcopy
 from pathlib import Path
 from unittest.mock import Mock
 
+import av
 import httpx
 import huggingface_hub
 import pytest
@@ -14,21 +16,35 @@ import torch
 from commands import command, last_error
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import errors as hub_errors
+from made_clips import moving, write_clip
 from made_models import write_control_net
-from made_pictures import write_picture, write_reader
+from made_motion import write_adapter
+from made_pictures import (
+    write_encoder,
+    write_picture,
+    write_picture_adapter,
+    write_reader,
+)
 from made_projects import write_project
 from published_sam import write_sam2
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from test_advice import ADVICE
 from transformers.utils import logging as transformers_logging
 
 from regrain.editing.__main__ import main
 from regrain.editing.cli.batch import edit_on_ray
 from regrain.editing.errors import EditingError
+from regrain.editing.media.reading import open_clip
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.hub import fetch, is_here
+from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.models.files.lora_file import find_lora
+from regrain.editing.models.loading.build import load as load_now
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.pictures.picture_file import PictureFile
-from regrain.editing.models.unet.control_net import load_control_net
+from regrain.editing.models.unet.control_net import _load as load_net, load_control_net
+from regrain.editing.models.weights.lora import add_loras
 from regrain.editing.models.weights.motion import MotionFile
 from regrain.editing.storage.safetensors_files import read_weights
 from regrain.editing.verdict.crop_reader import CropReader
@@ -219,3 +235,78 @@ def test_a_cluster_that_is_lost_is_a_line(called, error, monkeypatch):
     said = one_line(list, edit_on_ray({Path("a"): Path("b")}, "auto"))
     assert said.field == "--ray"
     assert said.message.startswith("The cluster was lost. ")
+
+
+def of_libraries():
+    """Kinds that readers of files raise, as their code has them or lets them pass."""
+    yield from (OSError(5, "Input/output error"), ValueError("inside"), KeyError("x"))
+    yield from (RuntimeError("inside"), TypeError("inside"), AttributeError("inside"))
+    yield from (AssertionError("inside"), ImportError("inside"), MemoryError("inside"))
+    yield from (SafetensorError("inside"), torch.OutOfMemoryError("out of memory"))
+    yield av.error.InvalidDataError(1, "inside")
+
+
+# By the function of a library, what calls it.
+FUNCTIONS = {
+    "safetensors.safe_open": ("model", "lora", "motion", "picture", "finder"),
+    "diffusers.ModelMixin.from_pretrained": ("model", "control"),
+    "transformers.PreTrainedModel.from_pretrained": ("model", "reader", "finder"),
+    "transformers.CLIPImageProcessor.from_pretrained": ("reader",),
+    "transformers.Sam2VideoProcessor.from_pretrained": ("finder",),
+    "peft.inject_adapter_in_model": ("lora",),
+    "peft.set_peft_model_state_dict": ("lora",),
+    "av.open": ("clip",),
+}
+
+
+@pytest.fixture(scope="module")
+def files(small, small_folder, tmp_path_factory):
+    """By its kind, what reads a file from the disk."""
+    place = tmp_path_factory.mktemp("files")
+    net = write_control_net(place / "net", small.unet, 0.1, (8, 8))
+    reader = write_reader(place / "reader")
+    sam = write_sam2(place / "sam2")
+    write_adapter(place / "mm", small.unet)
+    pictures = write_encoder(place / "pictures")
+    write_picture_adapter(pictures / "a.safetensors", small.unet, "plain")
+    layer = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    width = small.unet.get_submodule(layer).in_features
+    halves = {"A": torch.ones(2, width), "B": torch.ones(width, 2)}
+    named = {f"unet.{layer}.lora_{one}.weight": x for one, x in halves.items()}
+    save_file(named, place / "lora.safetensors")
+    clip = write_clip(place / "clip.mp4", moving(3))
+
+    def add_lora():
+        add_loras([str(place / "lora.safetensors")], {"unet": deepcopy(small.unet)})
+
+    def find():
+        checkpoints._loaded.cache_clear()
+        checkpoints.load(checkpoints.read(sam), "tracking")
+
+    return {
+        "model": lambda: load_now(ModelLocation("folder", str(small_folder)), "mine"),
+        "reader": lambda: CropReader(str(reader)).check(),
+        "lora": add_lora,
+        "motion": lambda: MotionFile(str(place / "mm")),
+        "picture": lambda: PictureFile(str(pictures)),
+        "control": lambda: load_net(net, "mine", "cpu", torch.float32, object()),
+        "finder": find,
+        "clip": lambda: open_clip(clip),
+    }
+
+
+@pytest.mark.full(but="peft")
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_whatever_a_reader_of_files_raises_is_a_line(function, files, monkeypatch):
+    raising = Mock()
+    monkeypatch.setattr(function, raising)
+    for kind in FUNCTIONS[function]:
+        for error in of_libraries():
+            raising.side_effect = error
+            said = one_line(files[kind])
+            assert "inside" not in said.message, (kind, error)
+            assert ADVICE.search(said.message), (kind, error)
+        assert raising.called
+    monkeypatch.undo()
+    for kind in FUNCTIONS[function]:
+        files[kind]()

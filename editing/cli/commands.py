@@ -65,9 +65,8 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
     the process. The exit code is 0, 2 for an error that the user can fix, 130 when
     stopped.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files need not be Unicode
-            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be Unicode
+        sys.stdout.reconfigure(errors="backslashreplace")
     with redirect_stderr(_going_on(sys.stderr)):
         return _called(app, name, arguments)
 
@@ -88,7 +87,7 @@ def _going_on(stream: Any) -> Any:
         device = _Device(stream.fileno(), "w", closefd=False)
     except (AttributeError, OSError):
         return stream
-    how = (stream.encoding, stream.errors)
+    how = (stream.encoding, "backslashreplace")
     return io.TextIOWrapper(io.BufferedWriter(device), *how, line_buffering=True)
 
 

@@ -140,10 +140,8 @@ def check_numbers(
     """Refuse a tensor whose numbers are of a type that is not read: whole ones, if they
     may not be, or several packed in a byte."""
     kind = file.get_slice(name).get_dtype()
-    is_whole = kind.startswith(("I", "U"))
-    if kind not in _READ and not (is_whole and may_be_whole):
-        what = "whole" if is_whole else "packed"
-        raise _refused(name, title, f"{what} numbers ({kind})")
+    if kind not in _READ and not (may_be_whole and kind.startswith(("I", "U"))):
+        raise _refused(name, title, f"numbers that are not read ({kind})")
 
 
 def _check_format(said: Mapping[str, object], name: str, title: str) -> None:

@@ -125,6 +125,15 @@ def watched(
     yield Fetched(fetching.total, fetching.total)
 
 
+def cached(id: str, name: str) -> Path | None:
+    """Find a file of a repository that was fetched before."""
+    from huggingface_hub import try_to_load_from_cache
+
+    with hub_error(id):
+        place = try_to_load_from_cache(id, name)
+    return Path(place) if isinstance(place, str) else None
+
+
 def check_room(id: str, missing: int, folder: Path, field: str = "model") -> None:
     """Refuse, by a ModelError, files of which more bytes are missing than the disk of a
     folder has room for."""

@@ -174,8 +174,9 @@ def state_of(place: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 def check_links(folder: Path, id: str, field: str = "model") -> None:
-    """Refuse a folder in which weights or texts are links to nothing; see
-    `check_link`."""
+    """Refuse a file or folder that is a link to nothing, or in which weights or texts
+    are; see `check_link`."""
+    check_link(folder, field, shorten(id))
     for file in sorted(folder.rglob("*.*")):
         if file.suffix in (_ENDING, *_TEXTS):
             name = file.relative_to(folder).as_posix()

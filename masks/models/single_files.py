@@ -20,8 +20,6 @@ _KNOWN = (
     r"prompt_encoder\.|mask_decoder\.(transformer|iou_|mask_tokens|output_)"
 )
 _FIRST_WIDTH = "image_encoder.patch_embed.proj.weight"
-_POSITIONS = "image_encoder.pos_embed"
-_GRID = 64  # positions on a side, one for 16 pixels
 
 
 def first_sams() -> dict[str, str]:
@@ -63,7 +61,8 @@ def _first_in(folder: Path, _state: object) -> tuple[str, str]:
         return "", ""
     width, *_ = shapes[_FIRST_WIDTH]
     others = [name for name in shapes if not re.match(_KNOWN, name)]
-    _, grid, *_ = shapes.get(_POSITIONS, (1, _GRID))
-    if grid != _GRID:
+    # positions on a side, one for 16 pixels
+    _, grid, *_ = shapes.get("image_encoder.pos_embed", (1, 64))
+    if grid != 64:
         others.append(f"positions of {16 * grid} pixels")
     return _FIRST.get(width, ""), min(others, default="")

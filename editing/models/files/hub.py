@@ -18,6 +18,7 @@ from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.storage.fetching import (
     Fetched,
     Fetching,
+    cached,
     check_room,
     hub_error,
     list_files,
@@ -87,14 +88,14 @@ def fetch(id: str) -> Iterator[Fetched]:
         raise ModelError("model", f"{id[:60]!r} may not be fetched here. {choose}")
     files = _files_of(id)
     total = sum(files.values())
-    missing = sum(size for name, size in files.items() if _cached(id, name) is None)
+    missing = sum(size for name, size in files.items() if cached(id, name) is None)
     check_room(id, missing, Path(constants.HF_HUB_CACHE).absolute())
 
     def work(fetching: Fetching) -> None:
         with hub_error(id):
             fetching.load(id, files)
         for name in files:
-            place = _cached(id, name)
+            place = cached(id, name)
             if place is not None and _is_weights(name):
                 try:
                     check_head(place, "model")
@@ -139,12 +140,3 @@ def _needed(names: Iterable[str]) -> list[str]:
 
 def _is_weights(name: str) -> bool:
     return name.endswith(".safetensors")
-
-
-def _cached(id: str, name: str) -> Path | None:
-    """Find a file of a repository that was fetched before."""
-    from huggingface_hub import try_to_load_from_cache
-
-    with hub_error(id):
-        place = try_to_load_from_cache(id, name)
-    return Path(place) if isinstance(place, str) else None

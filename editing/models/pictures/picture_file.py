@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regrain.editing.boundary import check_link
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import read_config
 from regrain.editing.models.files.download import download
@@ -165,7 +164,7 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
     local = find_local(id, ".safetensors")
     if local is None and os.path.exists(id):  # unlike Path.exists, does not raise
         local = Path(id)
-    check_link(local or Path(id), FIELD, shorten(id))
+    check_links(local or Path(id), id, FIELD)
     if local:
         return (local if local.is_file() else _only_file(local, id)), ""
 
@@ -191,7 +190,6 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
 
 def _only_file(folder: Path, id: str) -> Path:
     """Return the only .safetensors file of a folder."""
-    check_links(folder, id, FIELD)
     files = sorted(folder.glob("*.safetensors"))
     if len(files) == 1:
         return files[0]

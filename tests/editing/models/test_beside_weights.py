@@ -120,7 +120,9 @@ def test_what_no_part_takes_is_refused_by_its_name(part):
 def test_weights_of_whole_numbers_are_refused(part):
     weights, read = part
     name = next(name for name in weights if name.endswith(".weight"))
-    with pytest.raises(ModelError, match=rf"has '{name}', whole numbers \(I8\)"):
+    with pytest.raises(
+        ModelError, match=rf"has '{name}', numbers that are not read \(I8\)"
+    ):
         read(weights | {name: weights[name].to(torch.int8)})
 
 

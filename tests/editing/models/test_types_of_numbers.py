@@ -98,7 +98,7 @@ def read_as(request, tmp_path, own_cache, tiny, small):
         for name in weights:
             for kind in kinds if weights[name].ndim > 1 else ():
                 given = getattr(torch, kind)
-                # of packed numbers, bytes alone can be made
+                # of numbers that are not read, bytes alone can be made
                 packed = kind.startswith("float4")
                 changed[name] = (
                     changed[name].to(torch.uint8)[..., ::2].contiguous().view(given)
@@ -124,10 +124,10 @@ def test_numbers_of_8_bits_without_scales_are_read(read_as, kind):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("float4_e2m1fn_x2", "packed numbers (F4)"),
-        ("float8_e8m0fnu", "packed numbers (F8_E8M0)"),
-        ("int8", "whole numbers (I8)"),
-        ("complex64", "packed numbers (C64)"),
+        ("float4_e2m1fn_x2", "numbers that are not read (F4)"),
+        ("float8_e8m0fnu", "numbers that are not read (F8_E8M0)"),
+        ("int8", "numbers that are not read (I8)"),
+        ("complex64", "numbers that are not read (C64)"),
     ],
 )
 def test_numbers_that_are_not_read_are_refused_by_name(read_as, kind, said):
