@@ -424,7 +424,7 @@ def doctor(device: _Device = None) -> None:
     from regrain.editing.cli.doctor import examine
 
     for what, how in examine():
-        typer.echo(f"{what:26} {how}")
+        typer.echo(f"{what:27} {how}")
 
 
 def main(arguments: list[str] | None = None, name: str = "python -m editing") -> int:

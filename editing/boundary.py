@@ -4,12 +4,19 @@ becomes our error."""
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from regrain.editing.errors import EditingError, RequestError, ResourceError, shorten
+from regrain.editing.errors import (
+    EditingError,
+    ModelError,
+    RequestError,
+    ResourceError,
+    shorten,
+)
 
 log = logging.getLogger(__name__)
 
@@ -79,14 +86,26 @@ def looking_on(what: str, unseen: list[str]) -> Iterator[None]:
         unseen.append(f"There is no {what}, the edit is whole: {shorten(failure)}.")
 
 
-def check_regular(path: Path, field: str, kind: type[EditingError]) -> None:
+def check_link(
+    path: Path, field: str, title: str, kind: type[EditingError] = ModelError
+) -> None:
+    """Refuse a link to nothing, as caches of the hub have them of which files were
+    removed."""
+    if os.path.islink(path) and not os.path.exists(path):
+        raise kind(field, f"{title} is a link to nothing. Download it again.")
+
+
+def check_regular(
+    path: Path, field: str, kind: type[EditingError], title: str = ""
+) -> None:
     """Refuse what is missing or no regular file: a pipe would wait for ever, and a
-    device never ends."""
-    with boundary(
-        field, f"{shorten(path.name)} cannot be opened. Use another file.", kind
-    ):
+    device never ends. It is named by its title, or as the file is."""
+    title = title or shorten(path.name)
+    check_link(path, field, title, kind)
+    with boundary(field, f"{title} cannot be opened. Use another file.", kind):
         if path.is_file():
             return
         exists = path.exists()
     said = "is not an ordinary file" if exists else "does not exist"
-    raise kind(field, f"{shorten(path.name)} {said}. Use another file.")
+    then = "Download it again" if kind is ModelError else "Use another file"
+    raise kind(field, f"{title} {said}. {then}.")

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,12 +25,10 @@ from regrain.editing.storage.local_models import find_project
 log = logging.getLogger(__name__)
 _SECONDS = 5  # to reach a cluster
 _TRIES = 3  # of a project whose worker dies
-_PASSED_ON = (
-    "REGRAIN_CACHE",
-    "REGRAIN_MODELS",
-    "HF_HOME",
-    "HF_HUB_OFFLINE",
-    "OMP_NUM_THREADS",
+# Where files and the hub are; no secret, as a cluster shows these.
+_PASSED_ON = re.compile(
+    r"REGRAIN_(?!DEVICE)\w+|HF_(?!TOKEN$)\w+|HUGGINGFACE_\w+|XDG_CACHE_HOME|"
+    r"OMP_NUM_THREADS|TRANSFORMERS_OFFLINE|SSL_CERT_\w+"
 )
 
 
@@ -125,24 +124,28 @@ def edit_on_ray(work: Mapping[Path, Path], address: str) -> Iterator[tuple[Path,
         address: Address of the cluster; `auto` for that of this machine, `local` to
             start one.
     Raises:
-        RequestError: Ray is not installed, or the cluster cannot be reached.
+        RequestError: Ray is not installed, or the cluster cannot be reached, or is
+            lost.
     """
     ray = _connected(address)
-    gpus = 1 if ray.cluster_resources().get("GPU", 0) else 0
-    # `max_calls=0`: a process goes on with the model that it has.
-    options = {"num_gpus": gpus, "max_retries": _TRIES - 1, "max_calls": 0}
-    remote = ray.remote(**options)(edit_project)
-    asked = {
-        remote.remote(project, results): project for project, results in work.items()
-    }
-    while asked:
-        (handle,), _ = ray.wait([*asked], num_returns=1)
-        try:
-            error = ray.get(handle)
-        except ray.exceptions.RayError as failure:
-            kind = type(failure).__name__
-            error = f"Its worker died {_TRIES} times ({kind})."
-        yield asked.pop(handle), error
+    lost = "The cluster was lost. Start it, and give the command again, which goes on."
+    with boundary("--ray", lost):
+        gpus = 1 if ray.cluster_resources().get("GPU", 0) else 0
+        # `max_calls=0`: a process goes on with the model that it has.
+        options = {"num_gpus": gpus, "max_retries": _TRIES - 1, "max_calls": 0}
+        remote = ray.remote(**options)(edit_project)
+        asked = {
+            remote.remote(project, results): project
+            for project, results in work.items()
+        }
+        while asked:
+            (handle,), _ = ray.wait([*asked], num_returns=1)
+            try:
+                error = ray.get(handle)
+            except ray.exceptions.RayError as failure:
+                kind = type(failure).__name__
+                error = f"Its worker died {_TRIES} times ({kind})."
+            yield asked.pop(handle), error
 
 
 def _connected(address: str) -> Any:
@@ -159,7 +162,9 @@ def _connected(address: str) -> Any:
         "`ray start --head`."
     )
     is_local = address == "local"
-    variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    variables = {
+        name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)
+    }
     with boundary("--ray", said):
         if address not in ("auto", "local"):
             # Refused where nobody listens: Ray itself would try for minutes.
@@ -169,6 +174,7 @@ def _connected(address: str) -> Any:
             None if is_local else address,
             runtime_env={"env_vars": variables},
             log_to_driver=False,
+            logging_level=logging.ERROR,
             include_dashboard=False if is_local else None,
         )
     return ray

@@ -11,6 +11,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,9 +65,34 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
     the process. The exit code is 0, 2 for an error that the user can fix, 130 when
     stopped.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files need not be Unicode
-            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be Unicode
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with redirect_stderr(_going_on(sys.stderr)):
+        return _called(app, name, arguments)
+
+
+class _Device(io.FileIO):
+    """A device for which a full disk, or nobody who reads it, is no end of the work."""
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            super().write(data)
+        return len(data)
+
+
+def _going_on(stream: Any) -> Any:
+    """Return a stream that prints to where another does, by a `_Device`; that one itself
+    if it is no file."""
+    try:
+        device = _Device(stream.fileno(), "w", closefd=False)
+    except (AttributeError, OSError):
+        return stream
+    how = (stream.encoding, "backslashreplace")
+    return io.TextIOWrapper(io.BufferedWriter(device), *how, line_buffering=True)
+
+
+def _called(app: typer.Typer, name: str, arguments: list[str] | None) -> int:
+    """Run one command, and print what is wrong; the exit code as of `call`."""
     try:
         code = app(arguments, prog_name=name, standalone_mode=False) or 0
         if code == _STOPPED:  # as some versions of Typer answer Ctrl-C
@@ -154,7 +180,7 @@ def _explain_failed_file(error: OSError) -> str:
                 "another folder.",
             )
         )
-    name = "a file"
+    name = "the output"
     if isinstance(error.filename, str | bytes):
         name = Path(os.fsdecode(error.filename)).name
     reason = error.strerror or "unknown reason"

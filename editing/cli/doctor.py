@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from regrain.editing.errors import EditingError
 from regrain.editing.storage.devices import choose_device, device_name
+from regrain.editing.storage.fetching import first_line
 from regrain.editing.storage.local_models import (
     ASSETS,
     absent,
@@ -83,5 +84,8 @@ def _models() -> Iterator[str]:
     try:
         kept = scan_cache_dir().repos
     except CacheNotFound:
+        return
+    except (OSError, ValueError) as error:
+        yield f"the hub's cache cannot be read ({first_line(error)})"
         return
     yield from sorted(repo.repo_id for repo in kept if repo.repo_type == "model")

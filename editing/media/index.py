@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, pairwise
@@ -29,6 +30,12 @@ from regrain.editing.removed import instead
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,gif,asf,dv,mxf,"
     "apng,ivf,nut,yuv4mpegpipe"
+)
+# How files of such begin that other programs cannot convert either if FFmpeg cannot open
+# them; pictures in MP4 (AVIF, HEIC) are none.
+_STARTS = re.compile(
+    rb"....(ftyp(?!avi|hei|mif)|moov|mdat|wide|free)|\x1aE\xdf\xa3|RIFF....AVI |FLV",
+    re.DOTALL,
 )
 # Codecs whose frames from a key frame on do not depend on the frames before it.
 _RESTARTS = {
@@ -155,11 +162,13 @@ def open_video(path: Path) -> InputContainer:
         ClipError: It is not a video file, or none that can be decoded.
     """
     check_regular(path, "clip.path", ClipError)
-    with boundary(
-        "clip.path",
-        f"{shorten(path.name)} is not a readable video. Convert it to MP4.",
-        ClipError,
-    ):
+    start = b""
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(12)
+    said = "is not a readable video. Convert it to MP4."
+    if _STARTS.match(start):
+        said = "is broken off or damaged. Download it again."
+    with boundary("clip.path", f"{shorten(path.name)} {said}", ClipError):
         # By its whole path: FFmpeg takes a name like "file:a" or "a%03d" for something
         # else.
         container = av.open(
@@ -275,7 +284,7 @@ def read_index(path: Path) -> tuple[Index, Facts]:
     packets are not frames."""
     packets, tick, rate, codec, restarts, facts = _read_packets(path)
     shown = [packet for packet in packets if packet.is_shown]
-    no_frames = f"{shorten(path.name)} has no readable frames. Re-encode it."
+    no_frames = f"{shorten(path.name)} has no readable frames. Download it again."
     if not shown:
         raise ClipError("clip.path", no_frames)
     stamps = [packet.pts for packet in shown]

@@ -77,7 +77,7 @@ class VideoClip(Clip):
         first = next(decode(path), None)
         if first is None:
             raise ClipError(
-                "clip.path", f"{name} has no readable frames. Re-encode it."
+                "clip.path", f"{name} has no readable frames. Download it again."
             )
         self._pixel = facts.pixel
         # before it is made

@@ -30,7 +30,7 @@ from regrain.editing.storage.local_models import (
     local_entries,
 )
 from regrain.editing.storage.packages import program
-from regrain.editing.storage.safetensors_files import check_head
+from regrain.editing.storage.safetensors_files import opened
 
 if TYPE_CHECKING:
     from regrain.editing.models.backbone import Backbone, Shapes
@@ -173,17 +173,11 @@ def read_facts(path: str | Path) -> AdapterFacts:
     Raises:
         ModelError: The file is not an adapter.
     """
-    from safetensors import safe_open
-
     try:
-        check_head(Path(path), "adapter")
+        with opened(Path(path), "adapter", str(path)) as file:
+            return AdapterFacts.model_validate(json.loads(file.metadata()[_KEY]))
     except ModelError:
         raise _not_an_adapter(path) from None
-    with (
-        boundary("adapter", _not_an_adapter(path).message, ModelError),
-        safe_open(path, "np") as file,
-    ):
-        return AdapterFacts.model_validate(json.loads(file.metadata()[_KEY]))
 
 
 def load_adapter(path: str | Path) -> Adapter:

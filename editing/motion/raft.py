@@ -108,7 +108,7 @@ def _load(path: Path, _changed: int) -> nn.Module:
             _check_published(path, getattr(optical_flow, f"{kind.title()}_Weights"))
             weights = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(weights)
-        if not all(weight.isfinite().all() for weight in network.parameters()):
+        if not all(weight.isfinite().all() for weight in weights.values()):
             raise ValueError
     return network.eval().requires_grad_(False).to(choose_device())
 

@@ -38,6 +38,8 @@ _OTHER_HALF = {
 # Beside a weight of 8 bits: its scale, in two spellings, and that of what its layer
 # reads, which counts where that is of 8 bits, too.
 _MARK = re.compile(r"(.*?)(?:(weight_scale|scale_weight)|input_scale|scale_input)$")
+# Types of the numbers of weights, as files name them.
+_READ = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 # What files say of weights of 8 bits: their format, and that no product is of 8 bits.
 _FORMATS = ("float8_e4m3fn", "float8_e5m2")
 _PRECISE = "full_precision_matrix_mult"
@@ -64,7 +66,8 @@ def read_settled(file: safe_open, title: str) -> Tensors:
     changes nothing.
 
     Raises:
-        ModelError: Weights are whole numbers, or have scales that are not known.
+        ModelError: Weights are of numbers that are not read, or have scales that are
+            not known.
     """
     weights, scales = read_scaled(file, title)
     for name, scale in scales.items():
@@ -113,8 +116,8 @@ def settle(model: nn.Module, marks: Weights, left: Iterable[str], title: str) ->
 
 
 def _read(file: safe_open, title: str, is_wanted: Callable[[str], object]) -> Tensors:
-    """Read some tensors of a file, by their names; refuse weights that are whole
-    numbers, wanted or not."""
+    """Read some tensors of a file, by their names; `check_numbers` of its weights,
+    wanted or not."""
     names = [*file.keys()]
     metadata = file.metadata() or {}
     formats = json.loads(metadata.get("_quantization_metadata", "{}"))
@@ -126,10 +129,19 @@ def _read(file: safe_open, title: str, is_wanted: Callable[[str], object]) -> Te
             characters = file.get_tensor(name).tolist()
             said = json.loads(bytes(characters))
             _check_format(said, name, title)
-        kind = file.get_slice(name).get_dtype()
-        if name.endswith("weight") and not kind.startswith(("F", "BF")):
-            raise _refused(name, title, f"whole numbers ({kind})")
+        if name.endswith("weight"):
+            check_numbers(file, name, title)
     return {name: file.get_tensor(name) for name in names if is_wanted(name)}
+
+
+def check_numbers(
+    file: safe_open, name: str, title: str, may_be_whole: bool = False
+) -> None:
+    """Refuse a tensor whose numbers are of a type that is not read: whole ones, if they
+    may not be, or several packed in a byte."""
+    kind = file.get_slice(name).get_dtype()
+    if kind not in _READ and not (may_be_whole and kind.startswith(("I", "U"))):
+        raise _refused(name, title, f"numbers that are not read ({kind})")
 
 
 def _check_format(said: Mapping[str, object], name: str, title: str) -> None:

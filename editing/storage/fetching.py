@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import glob
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import EditingError, ModelError
 
 _PULSE = 0.2  # seconds between two looks at how far it is
 
@@ -120,27 +125,80 @@ def watched(
     yield Fetched(fetching.total, fetching.total)
 
 
+def cached(id: str, name: str) -> Path | None:
+    """Find a file of a repository that was fetched before."""
+    from huggingface_hub import try_to_load_from_cache
+
+    with hub_error(id):
+        place = try_to_load_from_cache(id, name)
+    return Path(place) if isinstance(place, str) else None
+
+
+def check_room(id: str, missing: int, folder: Path, field: str = "model") -> None:
+    """Refuse, by a ModelError, files of which more bytes are missing than the disk of a
+    folder has room for."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if missing > free:
+        raise ModelError(
+            field,
+            f"{id!r} needs {missing / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. "
+            "Make room, or set HF_HOME or REGRAIN_MODELS to another disk.",
+        )
+
+
 def list_files(info: Any) -> dict[str, int]:
     """Return the files of a repository with their bytes (0 if unknown), from the hub's
     `ModelInfo`."""
     return {file.rfilename: file.size or 0 for file in info.siblings or ()}
 
 
-def unreachable() -> tuple[type[Exception], ...]:
-    """Return the errors by which the hub's client says that the hub cannot be reached,
-    or is switched off."""
-    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
-    from huggingface_hub.utils import httpx
+@contextmanager
+def hub_error(id: str, field: str = "model") -> Iterator[None]:
+    """Say in a line what the hub's client failed at, whatever it raises.
 
-    return (
+    Raises:
+        ModelError: The repository is gated, private or missing, or the hub cannot be
+            reached.
+    """
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
-        ConnectionError,
-        httpx.TransportError,
+        RepositoryNotFoundError,
     )
+    from huggingface_hub.utils import httpx
+
+    offline = (LocalEntryNotFoundError, OfflineModeIsEnabled)
+    unreachable = (*offline, ConnectionError, httpx.TransportError)
+    known = {
+        HFValidationError: "was not found, and is no id of the hub. Use one like "
+        "owner/name, as the hub shows it.",
+        GatedRepoError: "is gated. Accept its terms on the hub, then set HF_TOKEN or "
+        "run `hf auth login`.",
+        RepositoryNotFoundError: "is missing from the hub, or private. Check the "
+        "spelling or set HF_TOKEN.",
+        unreachable: "is not downloaded, and the hub cannot be reached. Go online "
+        "once, or use one that is here.",
+    }
+    try:
+        yield
+    except (EditingError, Stopped):
+        raise
+    except Exception as error:
+        said = [known[kind] for kind in known if isinstance(error, kind)]
+        why = first_line(error)
+        said.append(
+            f"cannot be downloaded ({why}). Try again, or use one that is here."
+        )
+        with boundary(field, f"{id!r} {said[0]}", ModelError):
+            raise
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, or its kind if it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    """Return the first line of what an error says, without the name of a file or an
+    address; its kind if it says nothing."""
+    said = isinstance(error, OSError) and error.strerror
+    lines = str(said or error).strip().splitlines()
+    return lines[0].partition(" for url")[0] if lines else type(error).__name__

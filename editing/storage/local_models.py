@@ -62,13 +62,13 @@ def _entries() -> list[Path]:
 
 
 def find_local(name: str, *endings: str) -> Path | None:
-    """Find a local model by its name, or its name and one of the endings; names cannot
-    leave the folder."""
+    """Find a local model by its name, or its name and one of the endings, though it may
+    be a link to nothing; names cannot leave the folder."""
     folder = models_folder()
     if not folder or not name or Path(name).is_absolute() or ".." in Path(name).parts:
         return None
     for ending in ("", *endings):
         path = folder / f"{name}{ending}"
-        if os.path.exists(path):  # unlike Path.exists, does not raise
+        if os.path.lexists(path):
             return path
     return None

@@ -8,11 +8,12 @@ import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.boundary import boundary, check_link, check_regular
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.storage.beside_weights import read_marks, settle
 from regrain.editing.storage.ready import check_finite
@@ -172,6 +173,24 @@ def state_of(place: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple(found)
 
 
+def check_links(folder: Path, id: str, field: str = "model") -> None:
+    """Refuse a file or folder that is a link to nothing, or in which weights or texts
+    are; see `check_link`."""
+    check_link(folder, field, shorten(id))
+    for file in sorted(folder.rglob("*.*")):
+        if file.suffix in (_ENDING, *_TEXTS):
+            name = file.relative_to(folder).as_posix()
+            check_link(file, field, f"{shorten(id)}: {name}")
+
+
+def quieten(library: str) -> None:
+    """Let diffusers or transformers show no bars and tell nothing: what is wrong is
+    raised, and said in a line."""
+    its_log = import_module(f"{library}.utils.logging")
+    its_log.set_verbosity_error()
+    its_log.disable_progress_bar()
+
+
 def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Module:
     """Read one diffusers or transformers model from its folder.
 
@@ -180,6 +199,7 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
             have scales that are not known, NaN or Inf.
     """
     library, *_ = kind.__module__.split(".")
+    quieten(library)
     stem = TRANSFORMERS if library == "transformers" else DIFFUSERS
     files = weight_files(folder, stem)
     title = f"{shorten(id)}: {folder.name}/"
@@ -215,7 +235,7 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     for name, found, expected in sorted(report["mismatched_keys"]):
         raise _other_size(title, name, [*expected], [*found])
     check_read(report["missing_keys"], title)
-    check_finite(model.named_parameters(), title)
+    check_finite(model, title)
     return model
 
 

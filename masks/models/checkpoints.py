@@ -201,10 +201,7 @@ _in_memory: set[Path] = set()
 def _loaded(folder: Path, _state: object, prefix: str) -> Network:
     import torch
     import transformers
-    from transformers.utils import logging as transformers_logging
 
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
     began = time.perf_counter()
     model_class = getattr(transformers, f"{prefix}Model")
     processor_class = getattr(transformers, f"{prefix}Processor")

@@ -11,13 +11,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError
 from regrain.editing.storage.fetching import (
     Fetched,
     Fetching,
-    first_line,
+    check_room,
+    hub_error,
     list_files,
-    unreachable,
     watched,
 )
 from regrain.editing.storage.local_models import MODELS_VARIABLE, models_folder
@@ -72,21 +73,22 @@ def fetch(source: HubFiles = SUGGESTED) -> Iterator[Fetched]:
     if reason := why_not():
         raise ModelError("models", reason)
     shelf = models_folder() or Path()
-    try:
-        yield from watched(lambda fetching: _load(source, shelf, fetching), source.size)
-    except Exception as error:
-        raise _explained(source, error) from error
+    yield from watched(lambda fetching: _load(source, shelf, fetching), source.size)
 
 
 def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
     """Fetch into a folder that gets its name at the end."""
     from huggingface_hub import HfApi
 
-    shelf.mkdir(parents=True, exist_ok=True)
-    # Of its own: one that was stopped may still wait for the network.
-    partial = Path(tempfile.mkdtemp(prefix=".fetching-", dir=shelf))
+    said = f"{MODELS_VARIABLE} cannot be written. Choose another folder."
+    with boundary("models", said, ModelError):
+        shelf.mkdir(parents=True, exist_ok=True)
+        # Of its own: one that was stopped may still wait for the network.
+        folder = Path(tempfile.mkdtemp(prefix=".fetching-", dir=shelf))
+    partial = folder / source.name
     try:
-        info = HfApi().model_info(source.repository, files_metadata=True)
+        with hub_error(source.repository, "models"):
+            info = HfApi().model_info(source.repository, files_metadata=True)
         sizes = list_files(info)
         wanted = {
             name: size
@@ -94,46 +96,18 @@ def _load(source: HubFiles, shelf: Path, fetching: Fetching) -> None:
             if "/" not in name and any(fnmatch(name, pattern) for pattern in PATTERNS)
         }
         fetching.total = sum(wanted.values()) or fetching.total
-        free = shutil.disk_usage(partial).free
-        if free < fetching.total:
-            raise OSError(
-                f"{fetching.total / 1e6:.0f} MB are needed and "
-                f"{free / 1e6:.0f} MB are free"
+        check_room(source.repository, fetching.total, partial, "models")
+        with hub_error(source.repository, "models"):
+            fetching.load(
+                source.repository,
+                wanted,
+                revision=info.sha,
+                local_dir=partial,
             )
-        fetching.load(
-            source.repository,
-            wanted,
-            revision=info.sha,
-            local_dir=partial,
-        )
         shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub's own notes
         read(partial)
         is_there = (shelf / source.name).exists()  # another may have been quicker
         if not fetching.stop and not is_there:
-            partial.chmod(0o755)  # temporary folders are closed to others
             partial.rename(shelf / source.name)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _explained(source: HubFiles, error: Exception) -> ModelError:
-    """Say in a line what failed."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    reason = first_line(error)[:160]
-    match error:
-        case ModelError():
-            said = f"The files of {source.repository} cannot be used ({reason}). Try again."
-        case HfHubHTTPError():
-            status = error.response.status_code
-            said = f"The hub refused {source.repository} (status {status}). Try again later."
-        case _ if isinstance(error, unreachable()):
-            said = "The hub cannot be reached. Check the connection, then try again."
-        case OSError():
-            said = (
-                f"{MODELS_VARIABLE} cannot be written ({reason}). Choose another "
-                "folder, or make space."
-            )
-        case _:
-            said = f"{source.repository} cannot be fetched ({reason}). Try again later."
-    return ModelError("models", said)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -74,7 +74,8 @@ def finders() -> dict[str, MaskModel]:
         ),
     ]
     for size, file, length in sam.PUBLISHED.values():
-        if path := find_local(file):
+        path = find_local(file)
+        if path and path.is_file():
             known.append(_first(path.stem, size, path.stat().st_size != length))
     known += [_first(name, size) for name, size in first_sams().items()]
     known += [

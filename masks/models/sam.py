@@ -188,7 +188,7 @@ def _load(path: Path, _state: object) -> Sam:
     with LOADING, boundary("model", damaged, ModelError):
         sam = sam_model_registry[size]() if size else build_tiny_sam()
         sam.load_state_dict(read())
-    check_finite(sam.named_parameters(), shorten(path.name))
+    check_finite(sam, shorten(path.name))
     return sam.to(choose_device()) if size else sam.eval()
 
 

@@ -16,8 +16,8 @@ FILE = "model.safetensors"
 # Of the first SAM, as segment-anything has it, by the width of its encoder.
 _FIRST = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 _KNOWN = (
-    r"image_encoder\.|prompt_encoder\.|mask_decoder\.(transformer|iou_|mask_tokens|"
-    r"output_)"
+    r"image_encoder\.(pos_embed|patch_embed|neck|blocks\.\d+\.(norm|attn|mlp))|"
+    r"prompt_encoder\.|mask_decoder\.(transformer|iou_|mask_tokens|output_)"
 )
 _FIRST_WIDTH = "image_encoder.patch_embed.proj.weight"
 
@@ -46,19 +46,23 @@ def first_size(folder: Path) -> str:
         raise ModelError(
             "model",
             f"{folder.name!r} has {shorten(other, 90)}, which the first SAM has not: it "
-            "may be HQ-SAM. Use sam_vit_b_01ec64.pth, or a SAM 2.",
+            "may be HQ-SAM, or tuned. Use sam_vit_b_01ec64.pth, or a SAM 2.",
         )
     return size
 
 
 @lru_cache(maxsize=64)
 def _first_in(folder: Path, _state: object) -> tuple[str, str]:
-    """Read the size of a first SAM in a folder, and the name of a tensor that is none of
-    it; `_state` is that of its files, which the cache compares."""
+    """Read the size of a first SAM in a folder, and what it has that no first SAM has, a
+    tensor or positions; `_state` is that of its files, which the cache compares."""
     with opened(folder / FILE, "model", folder.name) as file:
-        names = [*file.keys()]
-        if _FIRST_WIDTH not in names:
-            return "", ""
-        width, *_ = file.get_slice(_FIRST_WIDTH).get_shape()
-    others = [name for name in names if not re.match(_KNOWN, name)]
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (no mapping)
+    if _FIRST_WIDTH not in shapes:
+        return "", ""
+    width, *_ = shapes[_FIRST_WIDTH]
+    others = [name for name in shapes if not re.match(_KNOWN, name)]
+    # positions on a side, one for 16 pixels
+    _, grid, *_ = shapes.get("image_encoder.pos_embed", (1, 64))
+    if grid != 64:
+        others.append(f"positions of {16 * grid} pixels")
     return _FIRST.get(width, ""), min(others, default="")

@@ -69,7 +69,7 @@ def test_a_published_sam_is_fetched_and_becomes_the_usual_one(
     # Without the hub it is said, and it can be tried again.
     hub.status = 500
     get.click()
-    page.wait_for_selector(".rg-fetch-said.rg-alarm:has-text('The hub refused')")
+    page.wait_for_selector(".rg-fetch-said.rg-alarm:has-text('cannot be downloaded')")
     hub.status = 200
     # Stopped half way, nothing stays.
     hub.hold.clear()

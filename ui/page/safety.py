@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.pipeline.pictures import Frame
@@ -24,7 +25,8 @@ from regrain.editing.recipe.events import Event, Finished, Preview, Ready
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.devices import choose_device
 from regrain.editing.storage.local_models import absent, find_local, local_entries
-from regrain.editing.storage.safetensors_files import LOADING
+from regrain.editing.storage.ready import check_finite
+from regrain.editing.storage.safetensors_files import LOADING, check_read, quieten
 from regrain.ui.work.jobs import RunEdit
 
 FOLDER = "safety_checker"
@@ -104,14 +106,12 @@ def load_checker(folder: Path) -> Any:
         "output_loading_info": True,
     }
     load: Any = StableDiffusionSafetyChecker.from_pretrained
-    try:
-        with LOADING:
-            checker, loading = load(folder, **how)
-    except Exception as error:  # whatever transformers finds wrong with the files
-        raise ModelError("model", _BROKEN) from error
-    # Random weights would pass everything.
-    if loading["missing_keys"]:
-        raise ModelError("model", _BROKEN)
+    quieten("transformers")
+    with boundary("model", _BROKEN, ModelError), LOADING:
+        checker, loading = load(folder, **how)
+    # Random weights would pass everything, as NaN would.
+    check_read(loading["missing_keys"], FOLDER)
+    check_finite(checker, FOLDER)
     return checker.eval().to(choose_device())
 
 

@@ -321,7 +321,7 @@ def read_json(path: Path, title: str) -> Any:
     Raises:
         ModelError: It cannot be read; the message names it by its title.
     """
-    check_regular(path, "model", ModelError)
+    check_regular(path, "model", ModelError, title)
     with boundary("model", f"{title} cannot be read. Download it again.", ModelError):
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")

@@ -3,17 +3,16 @@ the hub."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from regrain.editing.errors import ModelError
 from regrain.editing.models.files.location import find
-from regrain.editing.storage.fetching import first_line, unreachable
+from regrain.editing.storage.fetching import hub_error
 from regrain.editing.storage.safetensors_files import (
     DIFFUSERS,
     TRANSFORMERS,
+    check_links,
     weight_files,
 )
 
@@ -82,52 +81,10 @@ def download(id: str, files: Sequence[str] = PIPELINE_FILES, fetch: bool = True)
             lacking.append(part)
     if lacking and fetch:
         load([f"{part}{end}" for part in lacking for end in VARIANT_FILES])
+    check_links(Path(folder), id)
     return folder
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Tell whether a file is among those that some patterns name."""
     return any(fnmatch(name, pattern) for pattern in patterns)
-
-
-@contextmanager
-def hub_error(id: str) -> Iterator[None]:
-    """Say in a line what the hub's client failed at.
-
-    Raises:
-        ModelError: The repository is gated, private or missing, or the hub cannot be
-            reached.
-    """
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        RepositoryNotFoundError,
-    )
-
-    away = unreachable()
-    try:
-        yield
-    except GatedRepoError as error:
-        raise ModelError(
-            "model",
-            f"{id!r} is gated. Accept its terms on the hub, then set HF_TOKEN or "
-            "run `hf auth login`.",
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            "model",
-            f"{id!r} is missing from the hub, or private. Check the spelling or "
-            "set HF_TOKEN.",
-        ) from error
-    except away as error:
-        raise ModelError(
-            "model",
-            f"{id!r} is not downloaded, and the hub cannot be reached. Go online "
-            "once, or use one that is here.",
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise ModelError(
-            "model",
-            f"{id!r} cannot be downloaded ({first_line(error)}). Try again, or "
-            "use one that is here.",
-        ) from error

@@ -46,6 +46,7 @@ from regrain.editing.models.files.schedulers import (
 )
 from regrain.editing.models.files.wan_file import WanFiles, config_of, read_wan
 from regrain.editing.models.files.words import Words, read_groups, split_words
+from regrain.editing.storage.fetching import cached
 from regrain.editing.storage.memory import shapes
 from regrain.editing.storage.safetensors_files import state_of, weight_files
 from regrain.editing.storage.texts import Json
@@ -363,12 +364,9 @@ def facts_at(source: ModelLocation, id: str) -> ModelFacts:
     that were fetched."""
     place = Path(source.location)
     if source.kind == "hub":
-        from huggingface_hub import try_to_load_from_cache
-
         for name in (UNET, TRANSFORMER, INDEX):
-            found = try_to_load_from_cache(source.location, name)
-            if isinstance(found, str):
-                place = Path(found).parents[name.count("/")]
+            if found := cached(id, name):
+                place = found.parents[name.count("/")]
                 break
     return _facts(id, source, place, state_of(place))
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.download import (
     NETWORKS,
     PIPELINE_FILES,
-    hub_error,
     matches,
 )
 from regrain.editing.models.files.facts import EXPERTS, INDEX, facts_at
@@ -19,6 +18,9 @@ from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.storage.fetching import (
     Fetched,
     Fetching,
+    cached,
+    check_room,
+    hub_error,
     list_files,
     watched,
 )
@@ -55,14 +57,16 @@ def may_fetch(id: str) -> bool:
 
 def is_here(id: str) -> bool:
     """Tell whether a model was fetched, with all parts that its index names."""
-    facts = facts_at(ModelLocation("hub", id), id)
-    named = facts.glance(INDEX)
-    parts = [
-        facts.folder / part
-        for part in _PARTS
-        if (facts.folder / part).is_dir() or named.get(part, _NONE) != _NONE
-    ]
-    return bool(parts) and all(map(weight_files, parts))
+    with suppress(ModelError):  # fetching it says what is wrong
+        facts = facts_at(ModelLocation("hub", id), id)
+        named = facts.glance(INDEX)
+        parts = [
+            facts.folder / part
+            for part in _PARTS
+            if (facts.folder / part).is_dir() or named.get(part, _NONE) != _NONE
+        ]
+        return bool(parts) and all(map(weight_files, parts))
+    return False
 
 
 def fetch(id: str) -> Iterator[Fetched]:
@@ -76,20 +80,22 @@ def fetch(id: str) -> Iterator[Fetched]:
             has no network in safetensors, the disk is too small, or what came is
             damaged.
     """
+    from huggingface_hub import constants
+
     if not may_fetch(id):
         known = allowed()
         choose = f"Choose one of {', '.join(known)}." if known else "Use storybook."
         raise ModelError("model", f"{id[:60]!r} may not be fetched here. {choose}")
     files = _files_of(id)
     total = sum(files.values())
-    missing = sum(size for name, size in files.items() if _cached(id, name) is None)
-    _check_room(id, missing)
+    missing = sum(size for name, size in files.items() if cached(id, name) is None)
+    check_room(id, missing, Path(constants.HF_HUB_CACHE).absolute())
 
     def work(fetching: Fetching) -> None:
         with hub_error(id):
             fetching.load(id, files)
         for name in files:
-            place = _cached(id, name)
+            place = cached(id, name)
             if place is not None and _is_weights(name):
                 try:
                     check_head(place, "model")
@@ -99,21 +105,6 @@ def fetch(id: str) -> Iterator[Fetched]:
                     raise
 
     return watched(work, total, total - missing)
-
-
-def _check_room(id: str, missing: int) -> None:
-    """Refuse a model of which more bytes are missing than the disk has room for."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    cache = Path(HF_HUB_CACHE).absolute()
-    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    free = shutil.disk_usage(there).free
-    if missing > free:
-        raise ModelError(
-            "model",
-            f"{id!r} needs {missing / 1e9:.1f} GB, and {free / 1e9:.1f} GB are "
-            "free. Make room, or set HF_HOME to another disk.",
-        )
 
 
 def _files_of(id: str) -> Mapping[str, int]:
@@ -149,11 +140,3 @@ def _needed(names: Iterable[str]) -> list[str]:
 
 def _is_weights(name: str) -> bool:
     return name.endswith(".safetensors")
-
-
-def _cached(id: str, name: str) -> Path | None:
-    """Find a file of a repository that was fetched before."""
-    from huggingface_hub import try_to_load_from_cache
-
-    place = try_to_load_from_cache(id, name)
-    return Path(place) if isinstance(place, str) else None

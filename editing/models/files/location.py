@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from regrain.editing.boundary import check_link
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.params.written import split_weight
 from regrain.editing.storage.local_models import (
@@ -19,7 +20,11 @@ from regrain.editing.storage.local_models import (
     absent,
     find_local,
 )
-from regrain.editing.storage.safetensors_files import GGUF, PACKED
+from regrain.editing.storage.safetensors_files import (
+    GGUF,
+    PACKED,
+    check_links,
+)
 
 # The model, its control network, motion adapter, LoRA for few steps, and what looks at
 # its edits, shipped with the code.
@@ -143,6 +148,7 @@ def find(id: str, config: str = _UNET, built_in: str = BUILT_IN_MODEL) -> ModelL
         if Path(id).suffix.lower() in PICKLES:
             raise refused("is a pickle and could run code when opened")
         path = find_local(id, ".safetensors") or Path(id)
+        check_link(path, "model", shorten(id))
         if not os.path.exists(path):  # unlike Path.exists, does not raise
             if _HUB_ID.fullmatch(id):
                 return ModelLocation("hub", id)
@@ -151,6 +157,7 @@ def find(id: str, config: str = _UNET, built_in: str = BUILT_IN_MODEL) -> ModelL
         folder = _folder(path, config)
         if not folder:
             raise refused(f"has no {config}")
+        check_links(folder, id)
         return ModelLocation("folder", str(folder.resolve()))
     if path.suffix.lower() != ".safetensors":
         raise refused("is not a .safetensors file")
@@ -177,7 +184,8 @@ def _folder(path: Path, config: str) -> Path | None:
     # Other families of models have no UNet; `family_of` tells what they are.
     others = ("model_index.json", "transformer/config.json")
     names = (config, *others) if config == _UNET else (config,)
-    return path if any((path / name).is_file() for name in names) else None
+    # what is there may be a link to nothing
+    return path if any(os.path.lexists(path / name) for name in names) else None
 
 
 def takes_transformers(folder: Path) -> bool:

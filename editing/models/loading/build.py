@@ -37,6 +37,7 @@ from regrain.editing.storage.memory import (
     takes_turns,
     weights_dtype,
 )
+from regrain.editing.storage.safetensors_files import quieten
 
 _OPENCLIP = 1024  # width of the text encoder of 2.x
 _CUT = 11  # layers of the text encoder of 1.x without its last
@@ -132,14 +133,11 @@ def _prepare_libraries() -> None:
     if hide_xformers:  # of no use here; diffusers then sees it as not installed
         sys.modules["xformers"] = None
     try:
-        from diffusers.utils import logging as diffusers_logging
-        from transformers.utils import logging as transformers_logging
+        quieten("diffusers")
+        quieten("transformers")
     finally:
         if hide_xformers:
             del sys.modules["xformers"]
-    for library in (diffusers_logging, transformers_logging):
-        library.set_verbosity_error()
-        library.disable_progress_bar()
 
 
 def _check_architecture(parts: ModelParts, id: str) -> None:

@@ -15,12 +15,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
-from regrain.editing.errors import ResourceError
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.location import about
 from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
 from regrain.editing.models.unet.motion_modules import Weights, blocks, linear, normed
 from regrain.editing.storage import cache
-from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights
 
 _HEAD = 64  # numbers of a head of the resampler
@@ -94,16 +94,9 @@ class PictureEncoder:
             mean = torch.tensor(_MEAN).view(3, 1, 1)
             pixels = (pixels - mean) / torch.tensor(_DEVIATION).view(3, 1, 1)
         pixels = pixels.to(**self._place)
-        try:
+        said = f"{shorten(self._file.id)} cannot read a picture. Use another adapter."
+        with boundary(FIELD, said, ModelError):
             tokens = self._tokens_of(pixels)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise ResourceError(
-                FIELD,
-                "Out of memory while a picture is read. Use a smaller adapter, "
-                "or no pictures.",
-            ) from error
         return tokens[:1], tokens[1:]
 
     def _tokens_of(

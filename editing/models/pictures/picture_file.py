@@ -32,6 +32,7 @@ from regrain.editing.storage.local_models import (
 )
 from regrain.editing.storage.safetensors_files import (
     TRANSFORMERS,
+    check_links,
     no_weights,
     opened,
     weight_files,
@@ -163,6 +164,7 @@ def _locate(id: str, wide: int, fetch: bool) -> tuple[Path, str]:
     local = find_local(id, ".safetensors")
     if local is None and os.path.exists(id):  # unlike Path.exists, does not raise
         local = Path(id)
+    check_links(local or Path(id), id, FIELD)
     if local:
         return (local if local.is_file() else _only_file(local, id)), ""
 

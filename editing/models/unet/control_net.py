@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.text import PromptEmbedding
-from regrain.editing.errors import ModelError, ResourceError
+from regrain.editing.errors import ModelError
 from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.configs import ControlConfig, read_part
@@ -25,7 +26,6 @@ from regrain.editing.models.intervention import ControlFn, Patch, patched
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
 from regrain.editing.models.weights.tensors import sums_of
 from regrain.editing.params.written import ControlSpec
-from regrain.editing.storage.memory import is_out_of_memory
 from regrain.editing.storage.safetensors_files import read_weights, state_of
 
 FIELD = "params.control"
@@ -121,23 +121,17 @@ def load_control_net(id: str, backbone: Backbone) -> tuple[nn.Module, Lock]:
             another family of models.
         ResourceError: Memory does not suffice.
     """
-    try:
-        with about(FIELD):
-            folder = obtain(id, BUILT_IN_CONTROL, PART_FILES)
-            if folder.is_file():
-                raise ModelError(
-                    FIELD,
-                    f"{id!r} is a file. Use a ControlNet folder in diffusers format.",
-                )
-            _check_family(folder / "config.json", id, backbone)
-            place = (backbone.device, backbone.dtype)
+    with about(FIELD):
+        folder = obtain(id, BUILT_IN_CONTROL, PART_FILES)
+        if folder.is_file():
+            raise ModelError(
+                FIELD,
+                f"{id!r} is a file. Use a ControlNet folder in diffusers format.",
+            )
+        _check_family(folder / "config.json", id, backbone)
+        place = (backbone.device, backbone.dtype)
+        with boundary(FIELD, f"{id!r} cannot be loaded. Use another.", ModelError):
             return _load(folder, id, *place, state_of(folder))
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise ResourceError(
-            FIELD, f"Out of memory while loading {id!r}. Use fewer control networks."
-        ) from error
 
 
 def _check_family(path: Path, id: str, backbone: Backbone) -> None:

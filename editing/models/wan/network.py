@@ -66,7 +66,7 @@ def read_network(
     check_read(missing.values(), title)
     with boundary("model", f"{title} is damaged. Download it again.", ModelError):
         network.load_state_dict(weights, strict=False, assign=True)
-    check_finite(network.named_parameters(), title)
+    check_finite(network, title)
     return network
 
 

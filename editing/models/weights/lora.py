@@ -27,6 +27,7 @@ from regrain.editing.models.files.offers import kind_beside
 from regrain.editing.models.files.wan_file import layer_in_diffusers
 from regrain.editing.models.weights.eight_bits import EightBitLinear
 from regrain.editing.removed import instead
+from regrain.editing.storage.beside_weights import check_numbers
 from regrain.editing.storage.by_name import Modules, Tensors
 from regrain.editing.storage.safetensors_files import opened, with_shards
 from regrain.editing.storage.texts import Values
@@ -290,13 +291,15 @@ def _read(id: str) -> tuple[Tensors, Values]:
         with opened(path, "loras", id, "pt") as file:
             # before anything is read, as a large file may be no LoRA
             names, facts = _checked(file, path, id)
-            tensors |= {key: file.get_tensor(key) for key in names}
+            for key in names:
+                with about("loras"):
+                    check_numbers(file, key, shorten(id), key.endswith(".alpha"))
+                tensors[key] = file.get_tensor(key)
     if not tensors:
         raise _refused(id, "is empty. Download it again.")
     for key, tensor in tensors.items():
-        wide = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-        is_number = tensor.is_floating_point() or key.endswith(".alpha")
-        if not is_number or not tensor.numel() or not wide.isfinite().all():
+        wide = tensor if tensor.itemsize == 8 else tensor.float()
+        if not tensor.numel() or not wide.isfinite().all():
             said = f"has NaN or Inf, or no numbers, in ...{key[-60:]!r}"
             raise _refused(id, f"{said}. Download it again.")
         tensors[key] = wide

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from regrain.editing.errors import shorten
 from regrain.editing.models.files.location import about
 from regrain.editing.storage.beside_weights import read_settled
-from regrain.editing.storage.ready import check_finite
+from regrain.editing.storage.ready import check_weights
 
 if TYPE_CHECKING:
     from safetensors import safe_open
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 def read_tensors(file: safe_open, field: str, title: str) -> Tensors:
     """Read the weights of an opened file, by name; see `read_settled` and
-    `check_finite`."""
+    `check_weights`."""
     with about(field):
         weights = read_settled(file, shorten(title))
-        check_finite(weights.items(), shorten(title))
+        check_weights(weights, shorten(title))
     return weights
 
 

@@ -120,8 +120,25 @@ def test_what_no_part_takes_is_refused_by_its_name(part):
 def test_weights_of_whole_numbers_are_refused(part):
     weights, read = part
     name = next(name for name in weights if name.endswith(".weight"))
-    with pytest.raises(ModelError, match=rf"has '{name}', whole numbers \(I8\)"):
+    with pytest.raises(
+        ModelError, match=rf"has '{name}', numbers that are not read \(I8\)"
+    ):
         read(weights | {name: weights[name].to(torch.int8)})
+
+
+@pytest.mark.parametrize("part", ["Sam2VideoModel"], indirect=True)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shared_image_embedding.positional_embedding",
+        "prompt_encoder.shared_embedding.positional_embedding",
+    ],
+)
+def test_nan_in_what_is_no_parameter_is_refused(part, name):
+    weights, read = part
+    weights[name] = weights[name].clone().fill_(torch.nan)
+    with pytest.raises(ModelError, match=f"NaN or Inf in {name}"):
+        read(weights)
 
 
 HALVES = {

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from damaged_models import spoil
 from made_clips import noise
 from safetensors.torch import save_file
-from torchvision.models.optical_flow import raft_small
+from torchvision.models.optical_flow import raft_large, raft_small
 
 from regrain.editing.errors import ModelError
 from regrain.editing.motion import raft
@@ -108,3 +108,13 @@ def test_only_pickles_that_torchvision_published_and_weights_of_raft_are_opened(
             ModelError, match=f"^flow: '{name}.safetensors' has no weights of raft_"
         ):
             raft.load_raft(shelf / f"{name}.safetensors")
+
+
+def test_nan_in_what_is_no_parameter_is_refused(shelf):
+    weights = raft_large(weights=None).state_dict()
+    for name in ("running_mean", "running_var"):
+        name = f"context_encoder.convnormrelu.1.{name}"
+        broken = {**weights, name: weights[name] * torch.nan}
+        save_file(broken, file := shelf / "raft_large.safetensors")
+        with pytest.raises(ModelError, match=r"^flow: 'raft_large.safetensors' has no"):
+            raft.load_raft(file)

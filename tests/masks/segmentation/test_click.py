@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from regrain.editing.errors import MaskError, ModelError
 from regrain.masks.draw import BrushStroke, iou
-from regrain.masks.models import sam, single_files
+from regrain.masks.models import finders, sam, single_files
 from regrain.masks.models.embedded import PRIOR, Embedded, encoded_frames
 from regrain.masks.models.single_files import FILE
 from regrain.masks.models.tiny_sam import WIDTH, build_tiny_sam
@@ -256,7 +256,7 @@ def test_a_first_sam_in_a_folder_is_known_by_its_tensors(
     monkeypatch.setattr(single_files, "_FIRST_WIDTH", "image_encoder.coarse.weight")
     monkeypatch.setattr(single_files, "_FIRST", {WIDTH: "vit_b"})
     monkeypatch.setattr(
-        single_files, "_KNOWN", single_files._KNOWN + r"|mask_decoder.mix"
+        single_files, "_KNOWN", single_files._KNOWN + r"|mask_decoder.mix|image_encoder"
     )
     registry = segment_anything.sam_model_registry
     monkeypatch.setitem(registry, "vit_b", lambda: build_tiny_sam().eval())
@@ -269,9 +269,10 @@ def test_a_first_sam_in_a_folder_is_known_by_its_tensors(
     token = "mask_decoder.iou_token.weight"
     others = {
         "'mine' is damaged. Download it again.": {"less": "*iou_token*"},
-        "has 'mask_decoder.hf_token.weight', which .* HQ-SAM. Use sam_vit": {
+        "has 'mask_decoder.hf_token.weight', which .* HQ-SAM, or tuned. Use sam_vit": {
             "more": {"mask_decoder.hf_token.weight": "1 9"}
         },
+        f"'mine' has NaN or Inf in {BUFFER}": {"more": {BUFFER: "2 64 nan"}},
         f"'mine' has NaN or Inf in {token}": {"more": {token: "1 128 nan"}},
     }
     for said, other in others.items():
@@ -281,6 +282,31 @@ def test_a_first_sam_in_a_folder_is_known_by_its_tensors(
         assert bool(single_files.first_sams()) == ("HQ" not in said)
         with pytest.raises(ModelError, match=said):
             click.segment(IMAGE, [(6, 6)], [1], method="mine")
+
+
+BUFFER = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
+FIRST = {"image_encoder.patch_embed.proj.weight": torch.zeros(768, 3, 1, 1)}
+"""What tells a first SAM from others."""
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"image_encoder.pos_embed": "1 16 16 1"}, "has 'positions of 256 pixels', wh"),
+        ({"image_encoder.pos_embed": "1 32 32 1"}, "has 'positions of 512 pixels', wh"),
+        ({"image_encoder.blocks.0.Adapter.norm.weight": "1"}, "0.Adapter.norm.weight'"),
+        ({"image_encoder.pos_embed": "1 64 64 1"}, ""),
+    ],
+)
+def test_a_first_sam_that_cannot_be_loaded_is_no_finder(
+    more, said, tmp_path, own_models
+):
+    (tmp_path / "mine").mkdir()
+    save_file(reweighted(FIRST, more), tmp_path / "mine" / FILE)
+    assert ("mine" in finders.finders()) == (not said)
+    if said:
+        with pytest.raises(ModelError, match=f"^model: 'mine' .*{said}.*Use sam_vit"):
+            finders.find_finder("mine")
 
 
 @pytest.mark.parametrize("said", ["has NaN or Inf in", "is damaged. Download it"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from made_clips import black, noise
+from safetensors.torch import load_file, save_file
 
 from regrain.editing import ArrayClip, EditRequest
 from regrain.editing.errors import ModelError, RequestError
@@ -41,7 +42,6 @@ def write_checker(folder, threshold, without=()):
     from diffusers.pipelines.stable_diffusion.safety_checker import (
         StableDiffusionSafetyChecker,
     )
-    from safetensors.torch import load_file, save_file
     from transformers import CLIPConfig
 
     vision = {
@@ -127,7 +127,19 @@ def test_what_does_not_pass_is_withheld(models):
 @pytest.mark.parametrize("without", ["visual_projection.weight", "concept_embeds"])
 def test_a_checker_that_is_not_whole_is_refused(models, without):
     write_checker(models / "safety_checker", 1.0, [without])
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="safety_checker lacks 1 weights, such as"):
+        next(guarded("real"))
+
+
+@pytest.mark.parametrize(
+    "name", ["concept_embeds", "special_care_embeds", "visual_projection.weight"]
+)
+def test_a_checker_that_would_pass_everything_is_refused(models, name):
+    folder = write_checker(models / "safety_checker", 1.0)
+    weights = load_file(folder / "model.safetensors")
+    weights[name].fill_(torch.nan)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=f"safety_checker has NaN or Inf in .*{name}"):
         next(guarded("real"))
 
 

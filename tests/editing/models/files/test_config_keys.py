@@ -30,7 +30,7 @@ from regrain.editing.models.files.config_keys import (
 )
 from regrain.editing.models.files.configs import UNetConfig, read_config
 from regrain.editing.models.files.schedulers import NEAREST
-from regrain.editing.storage.ready import check_finite
+from regrain.editing.storage.ready import check_weights
 
 UNET, VAE = "unet/config.json", "vae/config.json"
 TEXT = "text_encoder/config.json"
@@ -163,7 +163,7 @@ def test_the_index_names_the_scheduler_and_what_is_not_used(folder):
 )
 def test_more_bits_are_advised_where_there_are_few(width, other):
     with pytest.raises(ModelError, match=f"again, or use {other}"):
-        check_finite([("it", torch.tensor([torch.inf], dtype=width))], "it")
+        check_weights({"it": torch.tensor([torch.inf], dtype=width)}, "it")
 
 
 def test_a_tokenizer_without_its_last_merge_is_refused(folder):
