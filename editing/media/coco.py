@@ -18,9 +18,9 @@ from jaxtyping import Bool
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
-from regrain.editing.media.images import natural_of
 from regrain.editing.media.lazy_frames import Extent, LazyFrames, Mask, Masks, Size
 from regrain.editing.media.mask_pictures import FORMS, label_in
+from regrain.editing.media.numbering import natural_of
 from regrain.editing.removed import instead
 from regrain.editing.storage.texts import Json
 
@@ -102,11 +102,13 @@ class DataSet(NamedTuple):
 
     Attributes:
         extent: Number of frames, and their size.
+        files: Names of its images, in order.
         names: What labels are called, maybe nothing.
         counts: Run lengths by label and frame.
     """
 
     extent: Extent
+    files: list[str]
     names: dict[int, str]
     counts: dict[int, dict[int, Counts]]
 
@@ -123,7 +125,10 @@ def read_data_set(path: Path) -> DataSet:
         size = sizes[0]
         for other in sizes:
             _check_size("an image", other, size)
-        frames = _frames_of(facts["images"])
+        images = _in_order(facts["images"])
+        frames = {image["id"]: frame for frame, image in enumerate(images)}
+        if len(frames) < len(images):
+            raise TypeError("two images with one number")
         categories = {
             one["id"]: str(one.get("name", "")) for one in facts.get("categories", ())
         }
@@ -140,7 +145,8 @@ def read_data_set(path: Path) -> DataSet:
         names = {label: categories.get(label, "") for label in counts}
     if not counts:
         raise MaskError("masks", f"{name} has no masks. Draw some.")
-    return DataSet((len(frames), size), names, counts)
+    files = [str(image["file_name"]) for image in images]
+    return DataSet((len(frames), size), files, names, counts)
 
 
 def _dense(entry: Json) -> Json:
@@ -162,16 +168,10 @@ def _size_of(image: Json) -> Size:
     return size
 
 
-def _frames_of(images: Sequence[Json]) -> dict[object, int]:
-    """Return the frame of each image, by its number."""
+def _in_order(images: Sequence[Json]) -> list[Json]:
+    """Return the images, as frames are, in the order of their names."""
     key = natural_of([str(image["file_name"]) for image in images])
-    ordered = sorted(
-        images, key=lambda image: (key(str(image["file_name"])), image["id"])
-    )
-    frames = {image["id"]: frame for frame, image in enumerate(ordered)}
-    if len(frames) < len(images):
-        raise TypeError("two images with one number")
-    return frames
+    return sorted(images, key=lambda image: (key(str(image["file_name"])), image["id"]))
 
 
 def _place_of(

@@ -60,6 +60,7 @@ from regrain.editing.media.mask_pictures import (
     picture_of,
     understand,
 )
+from regrain.editing.media.numbering import misnumbered, numbers_of
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.storage.folders import visible
 
@@ -181,6 +182,7 @@ class _Wanted:
         at: Used frame of a mask that is alone; None if there is one for every frame.
         colors: "#rrggbb" of labels that colours may be.
         labels: Labels of regions.
+        beside: Names of the pictures that are the clip's frames; none of a video.
     """
 
     frames: int
@@ -189,6 +191,7 @@ class _Wanted:
     at: int | None = None
     colors: Colors = field(default_factory=dict)
     labels: Collection[int] = ()
+    beside: Sequence[str] = ()
 
     def check_count(self, name: str, count: int) -> int:
         """Return the number of frames, for one mask at a frame; MaskError if that is
@@ -225,6 +228,26 @@ class _Wanted:
         return LazyFrames(shape, masks.dtype, read)
 
 
+def check_names(name: str, names: Sequence[str], beside: Sequence[str] = ()) -> None:
+    """Refuse masks whose names say that they are of other frames than their order
+    does, by MaskError."""
+    stems, wanted = ([Path(one).stem for one in of] for of in (names, beside))
+    if stems == wanted:
+        return
+    said = misnumbered(names)
+    numbers, frames = numbers_of(stems), numbers_of(wanted)
+    is_counted = bool(numbers) and numbers[0] in (0, 1)
+    if not said and not is_counted and {*numbers} & {*frames}:
+        first, other = shorten(names[0]), shorten(beside[0])
+        said = f"Masks begin at {first}, but the clip at {other}"
+    if said:
+        raise MaskError(
+            "masks",
+            f"{said}. Number those of {shorten(name)} from 0 without a gap, one per "
+            "frame, or name them as the frames are.",
+        )
+
+
 def _scaled(masks: LabelFrames | Masks, size: Size) -> np.ndarray:
     """Return masks of (width, height): each pixel is that at its place."""
     width, height = size
@@ -243,6 +266,7 @@ def read_labels(
     *,
     colors: Colors | None = None,
     at: int | None = None,
+    beside: Sequence[str] = (),
 ) -> Labels:
     """Open the labels of a clip: every file is checked, and read again by window.
 
@@ -255,13 +279,16 @@ def read_labels(
             Other labels follow by number.
         colors: "#rrggbb" of labels, for masks in colours.
         at: Used frame of one mask alone; the others have none.
+        beside: `Clip.names`.
 
     Raises:
         MaskError: There is no such file, the count or size is wrong, or a file is not a
             mask.
         ClipError: A video cannot be read.
     """
-    masks = _open(Path(path), _Wanted(frames, size, None, at, colors or {}, order))
+    masks = _open(
+        Path(path), _Wanted(frames, size, None, at, colors or {}, order, beside)
+    )
     if isinstance(masks, LazyFrames):
         return Labels(masks)
     # those of other labels by number; the first covers the others
@@ -378,10 +405,11 @@ def _folders_by_label(path: Path) -> dict[int, Path]:
 
 
 def _open_json(path: Path, wanted: _Wanted) -> ByLabel:
-    (count, size), _, by_label = read_data_set(path)
+    (count, size), files, _, by_label = read_data_set(path)
     shown = wanted.size if size == wanted.original else size
     extent = wanted.check_count(path.name, count), shown
     check_extent(path.name, extent, (wanted.frames, wanted.size))
+    check_names(path.name, files, wanted.beside)
     shape = (count, size[1], size[0])
     return {
         label: wanted.fit(LazyFrames(shape, bool, partial(unroll, counts, size)))
@@ -394,14 +422,14 @@ def _is_json(path: Path) -> bool:
 
 
 class _Source(NamedTuple):
-    """Pictures of masks, one per frame: their (width, height), and their names in
-    errors."""
+    """Pictures of masks, one per frame: their (width, height), their names in errors,
+    and those of their files."""
 
     name: str
     sizes: list[Size]
     names: list[str]
     picture: Callable[[int], Picture]
-    is_video: bool = False
+    files: Sequence[str] = ()
 
 
 def _source_of(path: Path) -> _Source:
@@ -440,7 +468,7 @@ def _source_of(path: Path) -> _Source:
     def picture(index: int) -> Picture:
         return Picture(clip.read(index, index + 1)[0], clip.name, is_lossy=True)
 
-    return _Source(clip.name, [clip.size] * count, [clip.name] * count, picture, True)
+    return _Source(clip.name, [clip.size] * count, [clip.name] * count, picture)
 
 
 def _pictures(name: str, files: Sequence[Path]) -> _Source:
@@ -460,7 +488,8 @@ def _pictures(name: str, files: Sequence[Path]) -> _Source:
             image.seek(page)
             return picture_of(image, file)
 
-    return _Source(name, sizes, [file.name for file, _ in pages], picture)
+    names = [file.name for file, _ in pages]
+    return _Source(name, sizes, names, picture, [file.name for file in files])
 
 
 def _folders(path: Path) -> list[Path]:
@@ -471,10 +500,14 @@ def _open_pictures(source: _Source, wanted: _Wanted) -> LazyLabels:
     """Open the labels of pictures, which are as many and as large as the frames of a
     clip."""
     count = len(source.sizes)
-    if wanted.check_count(source.name, count) != wanted.frames:
+    given = wanted.check_count(source.name, count)
+    check_names(source.name, source.files, wanted.beside)
+    if given != wanted.frames:
         hint = "Add one per frame"
         if count == 1:
             hint += ", or say the frame of this one with --at"
+        if given > wanted.frames:
+            hint = "Keep only those of frames in use"
         raise MaskError(
             "masks",
             f"{source.name!r} has {count} mask{'' if count == 1 else 's'}, but "
@@ -484,12 +517,14 @@ def _open_pictures(source: _Source, wanted: _Wanted) -> LazyLabels:
         if size in (wanted.size, wanted.original) and size == source.sizes[0]:
             continue
         own, clip = ("{}x{}".format(*one) for one in (size, wanted.size))
+        is_alike = size[0] * wanted.size[1] == size[1] * wanted.size[0]
+        hint = "Resize it" if is_alike else "Crop or pad it; resized, it would not fit"
         raise MaskError(
-            "masks", f"{shorten(name)} is {own}, but the clip is {clip}. Resize it."
+            "masks", f"{shorten(name)} is {own}, but the clip is {clip}. {hint}."
         )
     width, height = source.sizes[0]
     looked_at: Iterable[int] = range(count)
-    if source.is_video:
+    if not source.files:  # of a video
         places = np.linspace(0, count - 1, min(_LOOKED_AT, count))
         looked_at = places.round().astype(int).tolist()
     pictures = map(source.picture, looked_at)
@@ -543,13 +578,15 @@ def write_regions(masks: WholeMasks, path: str | Path) -> None:
             Image.fromarray(white_inside).save(folder / f"{index:05d}.png")
 
 
-def read_regions(path: str | Path, frames: int, size: Size) -> dict[int, Masks]:
+def read_regions(
+    path: str | Path, frames: int, size: Size, *, beside: Sequence[str] = ()
+) -> dict[int, Masks]:
     """Read whole masks, by label, from what `write_regions`, `write_labels` or
     `write_rle` wrote.
 
     Args and errors are those of `read_labels`.
     """
-    by_label = open_regions(path, frames, size)
+    by_label = open_regions(path, frames, size, beside=beside)
     return {label: np.asarray(masks) for label, masks in by_label.items()}
 
 
@@ -563,14 +600,16 @@ def open_regions(
     *,
     colors: Colors | None = None,
     original: Size | None = None,
+    beside: Sequence[str] = (),
 ) -> ByLabel:
     """Open whole masks as `read_regions`, to be read by window; every file is checked
     first.
 
     `colors` are those of `read_labels`. Masks as large as `original`, (width, height)
-    of the clip's file before it was scaled, are scaled to `size`.
+    of the clip's file before it was scaled, are scaled to `size`. `beside` are
+    `Clip.names`.
     """
-    wanted = _Wanted(frames, size, original, colors=colors or {})
+    wanted = _Wanted(frames, size, original, colors=colors or {}, beside=beside)
     masks = _open(Path(path), wanted)
     if not isinstance(masks, LazyFrames):
         return masks

@@ -162,7 +162,14 @@ def load_project(
     labels = None
     if masks_path:
         colors = {region.label: region.color for region in regions}
-        labels = read_labels(masks_path, len(clip), clip.size, [*colors], colors=colors)
+        labels = read_labels(
+            masks_path,
+            len(clip),
+            clip.size,
+            [*colors],
+            colors=colors,
+            beside=clip.names,
+        )
     found: Json = {
         "picture": _read_picture(folder, edit.picture, "picture"),
         "adapter": _read_adapter(folder, edit.adapter),

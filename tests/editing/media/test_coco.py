@@ -15,6 +15,7 @@ from regrain.editing.media.mask_pictures import FORMS
 
 RNG = np.random.default_rng(3)
 FRAMES, SIZE = 4, (9, 6)
+IMAGES = [f"f{n}.jpg" for n in (1, 2, 9, 10)]
 
 
 @pytest.fixture(params=["utf-8"])
@@ -24,7 +25,7 @@ def masks_of(tmp_path, request):
     def read(facts):
         text = facts if isinstance(facts, str) else json.dumps(facts)
         (tmp_path / "masks.json").write_text(text, encoding=request.param)
-        return read_regions(tmp_path / "masks.json", FRAMES, SIZE)
+        return read_regions(tmp_path / "masks.json", FRAMES, SIZE, beside=IMAGES)
 
     return read
 

@@ -228,3 +228,24 @@ def distance_to(inside):
     for at_y, at_x in np.argwhere(inside):
         distance = np.minimum(distance, np.hypot(y - at_y, x - at_x))
     return distance
+
+
+SIZES = {(7, 6): "Crop", (5, 4): "Crop", (14, 10): "Resize", (21, 15): "Resize"}
+"""What to do with masks of another size than 7x5."""
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_masks_of_another_shape_are_not_to_be_resized(tmp_path, size):
+    width, height = size
+    save(tmp_path, np.full((height, width), 255, np.uint8))
+    with pytest.raises(MaskError, match=f"the clip is 7x5. {SIZES[size]}"):
+        read_labels(tmp_path, 1, (7, 5))
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(9, "Keep only those"), (7, "Add one per frame")]
+)
+def test_too_many_masks_are_told_from_too_few(tmp_path, count, said):
+    save(tmp_path, *np.full((count, 5, 7), 255, np.uint8))
+    with pytest.raises(MaskError, match=f"has {count} masks, .* 8 frames. {said}"):
+        read_labels(tmp_path, 8, (7, 5))
