@@ -60,10 +60,11 @@ from regrain.editing.media.mask_pictures import (
     picture_of,
     understand,
 )
-from regrain.editing.media.numbering import misnumbered, numbers_of
+from regrain.editing.media.numbering import misnumbered
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.storage.folders import visible
 
+_FIRST = "00000.png"  # of the masks that are written here
 _LOOKED_AT = 256  # frames of a video of masks that are looked at
 _SUFFIXES = (*IMAGE_SUFFIXES, ".gif")
 
@@ -229,22 +230,19 @@ class _Wanted:
 
 
 def check_names(name: str, names: Sequence[str], beside: Sequence[str] = ()) -> None:
-    """Refuse masks whose names say that they are of other frames than their order
-    does, by MaskError."""
-    stems, wanted = ([Path(one).stem for one in of] for of in (names, beside))
-    if stems == wanted:
+    """Refuse masks whose names say that they are of other frames than their order does,
+    by MaskError; `beside` are `Clip.names`."""
+    stems, frames = ([Path(one).stem for one in of] for of in (names, beside))
+    if stems == frames:
         return
     said = misnumbered(names)
-    numbers, frames = numbers_of(stems), numbers_of(wanted)
-    is_counted = bool(numbers) and numbers[0] in (0, 1)
-    if not said and not is_counted and {*numbers} & {*frames}:
-        first, other = shorten(names[0]), shorten(beside[0])
-        said = f"Masks begin at {first}, but the clip at {other}"
+    if names[:1] != [_FIRST] and {*stems} & {*frames}:
+        said = f"{shorten(names[0])} is not named as the first frame, {beside[0]!r}, is"
     if said:
         raise MaskError(
             "masks",
-            f"{said}. Number those of {shorten(name)} from 0 without a gap, one per "
-            "frame, or name them as the frames are.",
+            f"{said}. Number those of {shorten(name)} from {_FIRST} on without a gap, or "
+            "name them as the frames are.",
         )
 
 
@@ -578,15 +576,13 @@ def write_regions(masks: WholeMasks, path: str | Path) -> None:
             Image.fromarray(white_inside).save(folder / f"{index:05d}.png")
 
 
-def read_regions(
-    path: str | Path, frames: int, size: Size, *, beside: Sequence[str] = ()
-) -> dict[int, Masks]:
+def read_regions(path: str | Path, frames: int, size: Size) -> dict[int, Masks]:
     """Read whole masks, by label, from what `write_regions`, `write_labels` or
     `write_rle` wrote.
 
     Args and errors are those of `read_labels`.
     """
-    by_label = open_regions(path, frames, size, beside=beside)
+    by_label = open_regions(path, frames, size)
     return {label: np.asarray(masks) for label, masks in by_label.items()}
 
 

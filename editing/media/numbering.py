@@ -62,53 +62,25 @@ def in_order(files: Iterable[Path]) -> list[Path]:
     return sorted(files, key=lambda file: key(file.name))
 
 
-def numbers_of(names: Sequence[str]) -> Sequence[_Number]:
-    """Return the numbers of names that differ by one number alone, as those of frames
-    do; nothing of others."""
-    keys = _keys(names)
-    if len({_text(key) for key in keys}) != 1:
-        return ()
-    columns = zip(*([number for number, _ in key] for key in keys), strict=True)
-    rising = [column for column in columns if len({*column}) > 1]
-    return rising[0] if len(rising) == 1 else ()
-
-
 def misnumbered(names: Sequence[str]) -> str:
-    """Say which of the names, in their order, are not numbered one after the other;
-    empty if all are, or if most have no numbers."""
-    keys = _keys(names)
-    for (name, key), (other, next_key) in pairwise(zip(names, keys, strict=True)):
-        if key == next_key:
-            return f"{shorten(name)} and {shorten(other)} have the same number"
-    numbers = numbers_of(names)
-    if not numbers:
-        return _stray(names, keys)
-    steps = [later - earlier for earlier, later in pairwise(numbers)]
-    for place, step in enumerate(steps):
-        # times in milliseconds are no even steps, but less than a frame apart
-        if step >= 2 * min(steps):
-            before, after = names[place : place + 2]
-            return f"Between {shorten(before)} and {shorten(after)} a number is missing"
-    return ""
-
-
-def _stray(names: Sequence[str], keys: Sequence[_Key]) -> str:
-    """Say which name has another text around its number than most have."""
-    texts = [_text(key) for key in keys]
-    ((usual, count),) = Counter(texts).most_common(1)
-    if not len(names) / 2 < count < len(names) or len(usual) == 1:
-        return ""
-    stray = next(name for name, text in zip(names, texts, strict=True) if text != usual)
-    return (
-        f"{shorten(stray)} is not numbered as {shorten(names[texts.index(usual)])} is"
-    )
-
-
-def _keys(names: Sequence[str]) -> list[_Key]:
+    """Say which of the names, in their order, do not follow each other by their numbers;
+    empty if all do, or if they have no numbers that rise."""
     stems = [Path(name).stem for name in names]
-    return [*map(natural_of(stems), stems)]
-
-
-def _text(key: _Key) -> tuple[str, ...]:
-    """Return what a name has around its numbers."""
-    return tuple(text for _, text in key)
+    texts = [_rest(stem) for stem in stems]
+    ((usual, count),) = Counter(texts).most_common(1)
+    if "0" not in usual or 2 * count <= len(names):
+        return ""
+    for name, text in zip(names, texts, strict=True):
+        if text != usual:
+            return f"{shorten(name)} is not numbered as the others are"
+    columns = zip(*map(natural_of(stems), stems), strict=True)
+    rising = [column for column in columns if len({*column}) > 1]
+    if len(rising) != 1:
+        return ""
+    steps = [later - earlier for (earlier, _), (later, _) in pairwise(rising[0])]
+    middle = sorted(steps)[(len(steps) - 1) // 2]
+    for (before, after), step in zip(pairwise(names), steps, strict=True):
+        # times in milliseconds are no even steps
+        if not middle < 2 * step < 4 * middle:
+            return f"{shorten(before)} and {shorten(after)} do not follow each other"
+    return ""
