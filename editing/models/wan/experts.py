@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 from math import inf
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from regrain.editing.models.files.facts import EXPERTS, INDEX, ModelFacts
 from regrain.editing.models.files.location import parse_lora
 
 _WORDS = dict(zip(EXPERTS, ("high", "low"), strict=True))
+# Words that stand in the names of a pair, in the order of the experts.
+_PAIRS = ("high low", "highnoise lownoise", "hi lo", "h l", "hn ln")
 
 
 def high_from(facts: ModelFacts) -> float:
@@ -82,38 +85,63 @@ def notes_on(loras: Sequence[str], networks: Sequence[str]) -> list[str]:
                 f"it changes both experts. If it is for {_WORDS[part]} noise, write "
                 f"{_WORDS[part]}_noise into its name, or give the other of the pair."
             )
+        elif others := [*_alike(text, loras)]:
+            notes.append(
+                f"{name} and {shorten(others[0])} differ by one word, and both change both "
+                "experts. If they are a pair, write high_noise and low_noise into their names."
+            )
     return notes
 
 
 def _meant(text: str, loras: Sequence[str]) -> str:
     """Return the folder of the expert that a LoRA file is for; empty for both.
 
-    Its name says high or low noise, or one of the words where another file of the run
+    Its name says high or low noise, or a word of a pair where another file of the run
     is named alike with the other word; if it says neither, that of its folder does.
     """
-    part, own = _named(text)
-    word = _WORDS.get(part, "")
-    if re.search(rf"{word}[-_. ]?noise", own):
+    part, says_noise = _named(text)
+    if says_noise:
         return part
-    other = own.replace(word, "low" if word == "high" else "high") if word else ""
-    return part if any(other in _names(one) for one in loras) else ""
+    for own, other in _alike(text, loras).values():
+        if f"{own} {other}" in _PAIRS:
+            return EXPERTS[0]
+        if f"{other} {own}" in _PAIRS:
+            return EXPERTS[1]
+    return ""
 
 
-def _named(text: str) -> tuple[str, str]:
+def _alike(text: str, loras: Sequence[str]) -> dict[str, list[str]]:
+    """Return the files whose names differ from that of a file by one word of several:
+    this word, and theirs."""
+    found = {}
+    for other in loras:
+        for pair in zip(_names(text), _names(other), strict=True):
+            differing = [[*words] for words in zip_longest(*pair) if len({*words}) > 1]
+            if len(differing) == 1 < len(pair[0]):
+                (found[other],) = differing
+    return found
+
+
+def _named(text: str) -> tuple[str, bool]:
     """Return the folder of the expert whose word a file has in its name, or else in that
-    of its folder, and that name; empty if it has none or both."""
-    for name in _names(text):
+    of its folder, empty if it has none or both; and whether it says noise after it."""
+    for words in _names(text):
         named = [
             part
             for part, word in _WORDS.items()
-            if re.search(rf"(?<![a-z]){word}(?:noise)?(?![a-z])", name)
+            if word in words or f"{word}noise" in words
         ]
+        if len(named) == 1:
+            return named[0], f"{_WORDS[named[0]]}noise" in "".join(words)
         if named:
-            return named[0] if len(named) == 1 else "", name
-    return "", ""
+            break
+    return "", False
 
 
-def _names(text: str) -> list[str]:
-    """Return the name of a LoRA file, that with its folder, and with the one above."""
-    place = Path(parse_lora(text).model.lower())
-    return ["/".join(place.parts[-count:]) for count in (1, 2, 3)]
+def _names(text: str) -> list[list[str]]:
+    """Return the words of the name of a LoRA file, of that with its folder, and of that
+    with the one above; a capital letter after a small one begins a word."""
+    name = parse_lora(text).model.removesuffix(".safetensors")
+    parts = Path(re.sub(r"(?<=[a-z\d])(?=[A-Z])", "_", name).lower()).parts
+    names = ("/".join(parts[-count:]) for count in (1, 2, 3))
+    return [re.findall(r"[^\W\d_]+|\d+", name) for name in names]
