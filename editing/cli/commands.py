@@ -11,6 +11,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +39,16 @@ _PHRASES = (
     (r"Input should be less than or equal to ", "Expected at most "),
     (r"Input should be greater than or equal to ", "Expected at least "),
     (r"Input should be ", "Expected "),
+)
+# Options that empty words are for, or that empty take off what a project has.
+_MAY_BE_EMPTY = (
+    "--prompt",
+    "--source-prompt",
+    "--adapter",
+    "--motion",
+    "--picture-adapter",
+    "--reader",
+    "--prediction",
 )
 log = logging.getLogger(__name__)
 
@@ -68,6 +79,7 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         if isinstance(stream, io.TextIOWrapper):  # names of files need not be Unicode
             stream.reconfigure(errors="backslashreplace")
     try:
+        _check_filled(sys.argv[1:] if arguments is None else arguments)
         code = app(arguments, prog_name=name, standalone_mode=False) or 0
         if code == _STOPPED:  # as some versions of Typer answer Ctrl-C
             typer.echo("stopped", err=True)
@@ -86,6 +98,20 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
         return _STOPPED
     typer.echo(f"error: {said}", err=True)
     return 2
+
+
+def _check_filled(arguments: Sequence[str]) -> None:
+    """Refuse an empty argument by a RequestError: as a path, it would be the current
+    folder."""
+    for before, text in pairwise(["", *arguments]):
+        option, _, value = text.partition("=")
+        if not option.startswith("--") or option == text:
+            option, value = before, text
+        if value.strip() or option in _MAY_BE_EMPTY:
+            continue
+        if option.startswith("-"):
+            raise RequestError(option, "It is empty. Give a value, or leave it out.")
+        raise RequestError("usage", "An argument is empty. Name a file or folder.")
 
 
 def _explain_machine(error: ImportError | MemoryError | RuntimeError) -> str:
