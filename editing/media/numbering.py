@@ -78,7 +78,8 @@ def misnumbered(names: Sequence[str]) -> str:
     if len(rising) != 1:
         return ""
     steps = [later - earlier for (earlier, _), (later, _) in pairwise(rising[0])]
-    middle = sorted(steps)[(len(steps) - 1) // 2]
+    rises = sorted(filter(None, steps))
+    middle = rises[(len(rises) - 1) // 2]
     for (before, after), step in zip(pairwise(names), steps, strict=True):
         # times in milliseconds are no even steps
         if not middle < 2 * step < 4 * middle:
