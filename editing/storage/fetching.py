@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -138,6 +139,14 @@ def unreachable() -> tuple[type[Exception], ...]:
         ConnectionError,
         httpx.TransportError,
     )
+
+
+def uncertified() -> str:
+    """Say that the client's certificates are not where a variable says; else empty."""
+    named = os.environ.get("SSL_CERT_FILE")
+    if not named or os.path.isfile(named):
+        return ""
+    return "$SSL_CERT_FILE names no file: correct it, or unset it"
 
 
 def first_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from unicodedata import normalize
 from uuid import uuid4
 
 from filelock import lock_descriptor
@@ -42,6 +43,21 @@ def named_by(variable: str) -> Path | None:
 def visible(folder: Path) -> list[Path]:
     """Return what is in a folder and not hidden, sorted."""
     return sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
+
+
+def stored(folder: Path, name: str) -> Path:
+    """Return the path of what a name stands for in a folder, in whichever form of
+    Unicode the parts of its name are stored."""
+    for part in Path(name).parts:
+        place = folder / part
+        if not os.path.lexists(place) and os.path.isdir(folder):
+            wanted = normalize("NFC", part)
+            alike = (
+                one for one in visible(folder) if normalize("NFC", one.name) == wanted
+            )
+            place = next(alike, place)
+        folder = place
+    return folder
 
 
 def trouble(path: Path) -> str:

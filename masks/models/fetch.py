@@ -17,6 +17,7 @@ from regrain.editing.storage.fetching import (
     Fetching,
     first_line,
     list_files,
+    uncertified,
     unreachable,
     watched,
 )
@@ -120,7 +121,7 @@ def _explained(source: HubFiles, error: Exception) -> ModelError:
     """Say in a line what failed."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    reason = first_line(error)[:160]
+    reason = uncertified() or first_line(error)[:160]
     match error:
         case ModelError():
             said = f"The files of {source.repository} cannot be used ({reason}). Try again."
@@ -129,7 +130,7 @@ def _explained(source: HubFiles, error: Exception) -> ModelError:
             said = f"The hub refused {source.repository} (status {status}). Try again later."
         case _ if isinstance(error, unreachable()):
             said = "The hub cannot be reached. Check the connection, then try again."
-        case OSError():
+        case OSError() if not uncertified():
             said = (
                 f"{MODELS_VARIABLE} cannot be written ({reason}). Choose another "
                 "folder, or make space."

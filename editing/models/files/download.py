@@ -10,7 +10,7 @@ from pathlib import Path
 
 from regrain.editing.errors import ModelError
 from regrain.editing.models.files.location import find
-from regrain.editing.storage.fetching import first_line, unreachable
+from regrain.editing.storage.fetching import first_line, uncertified, unreachable
 from regrain.editing.storage.safetensors_files import (
     DIFFUSERS,
     TRANSFORMERS,
@@ -128,6 +128,6 @@ def hub_error(id: str) -> Iterator[None]:
     except (HfHubHTTPError, OSError) as error:
         raise ModelError(
             "model",
-            f"{id!r} cannot be downloaded ({first_line(error)}). Try again, or "
+            f"{id!r} cannot be downloaded ({uncertified() or first_line(error)}). Try again, or "
             "use one that is here.",
         ) from error

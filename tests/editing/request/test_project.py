@@ -1,4 +1,5 @@
 import os
+import unicodedata
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from regrain.editing.request.project import (
     FILE,
     load_project,
     save_project,
+    uses,
 )
 from regrain.editing.storage.local_models import ASSETS
 from tests.hostile.base import changed
@@ -181,3 +183,20 @@ def test_a_local_model_is_not_written_into_a_project(tmp_path):
     with pytest.raises(RequestError, match=r"^model: "):
         save_project(EditRequest(clip, None, (), model="/models/sd"), tmp_path / "p")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_may_be_written_in_another_form_of_unicode(folder, forms):
+    """As archives come from one system to another."""
+    told, stored = (
+        unicodedata.normalize(form, "caf\u00e9/caf\u00e9") for form in forms
+    )
+    clip = folder / read_json(folder / FILE)["clip"]["path"]
+    place = folder / f"{stored}{clip.suffix}"
+    place.parent.mkdir()
+    clip.rename(place)
+    (folder / "masks").rename(folder / stored.split("/")[0] / "m\u00e4sks")
+    change(folder, "clip.path", f"{told}{clip.suffix}")
+    change(folder, "masks", unicodedata.normalize(forms[0], f"{told[:-5]}/m\u00e4sks"))
+    assert (load_project(folder).labels == halves(3)).all()
+    assert uses(folder)[0].is_file()
