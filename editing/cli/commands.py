@@ -103,15 +103,14 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
 def _check_filled(arguments: Sequence[str]) -> None:
     """Refuse an empty argument by a RequestError: as a path, it would be the current
     folder."""
-    for before, text in pairwise(["", *arguments]):
-        option, _, value = text.partition("=")
-        if not option.startswith("--") or option == text:
-            option, value = before, text
-        if value.strip() or option in _MAY_BE_EMPTY:
-            continue
-        if option.startswith("-"):
-            raise RequestError(option, "It is empty. Give a value, or leave it out.")
-        raise RequestError("usage", "An argument is empty. Name a file or folder.")
+    for option, text in pairwise(["usage", *arguments]):
+        given = text
+        if text.startswith("--") and "=" in text:
+            option, given = text.split("=", 1)
+        if not given.strip() and option not in _MAY_BE_EMPTY:
+            field = option if option.startswith("-") else "usage"
+            said = "An empty text was given. Give a value."
+            raise RequestError(field, said)
 
 
 def _explain_machine(error: ImportError | MemoryError | RuntimeError) -> str:

@@ -64,7 +64,6 @@ from regrain.editing.media.numbering import misnumbered
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.storage.folders import visible
 
-_FIRST = "00000.png"  # of the masks that are written here
 _LOOKED_AT = 256  # frames of a video of masks that are looked at
 _SUFFIXES = (*IMAGE_SUFFIXES, ".gif")
 
@@ -229,20 +228,14 @@ class _Wanted:
         return LazyFrames(shape, masks.dtype, read)
 
 
-def check_names(name: str, names: Sequence[str], beside: Sequence[str] = ()) -> None:
+def check_names(names: Sequence[str], beside: Sequence[str] = ()) -> None:
     """Refuse masks whose names say that they are of other frames than their order does,
-    by MaskError; `beside` are `Clip.names`."""
+    by MaskError; those named as the frames, `Clip.names`, are of these."""
     stems, frames = ([Path(one).stem for one in of] for of in (names, beside))
-    if stems == frames:
-        return
-    said = misnumbered(names)
-    if names[:1] != [_FIRST] and {*stems} & {*frames}:
-        said = f"{shorten(names[0])} is not named as the first frame, {beside[0]!r}, is"
-    if said:
+    if stems not in ([], frames) and (said := misnumbered(names)):
+        hint = "or name them as the frames are"
         raise MaskError(
-            "masks",
-            f"{said}. Number those of {shorten(name)} from {_FIRST} on without a gap, or "
-            "name them as the frames are.",
+            "masks", f"{said}. Number masks from 00000.png on without a gap, {hint}."
         )
 
 
@@ -407,7 +400,7 @@ def _open_json(path: Path, wanted: _Wanted) -> ByLabel:
     shown = wanted.size if size == wanted.original else size
     extent = wanted.check_count(path.name, count), shown
     check_extent(path.name, extent, (wanted.frames, wanted.size))
-    check_names(path.name, files, wanted.beside)
+    check_names(files, wanted.beside)
     shape = (count, size[1], size[0])
     return {
         label: wanted.fit(LazyFrames(shape, bool, partial(unroll, counts, size)))
@@ -499,13 +492,11 @@ def _open_pictures(source: _Source, wanted: _Wanted) -> LazyLabels:
     clip."""
     count = len(source.sizes)
     given = wanted.check_count(source.name, count)
-    check_names(source.name, source.files, wanted.beside)
+    check_names(source.files, wanted.beside)
     if given != wanted.frames:
-        hint = "Add one per frame"
+        hint = "Use one per used frame"
         if count == 1:
             hint += ", or say the frame of this one with --at"
-        if given > wanted.frames:
-            hint = "Keep only those of frames in use"
         raise MaskError(
             "masks",
             f"{source.name!r} has {count} mask{'' if count == 1 else 's'}, but "
@@ -515,8 +506,7 @@ def _open_pictures(source: _Source, wanted: _Wanted) -> LazyLabels:
         if size in (wanted.size, wanted.original) and size == source.sizes[0]:
             continue
         own, clip = ("{}x{}".format(*one) for one in (size, wanted.size))
-        is_alike = size[0] * wanted.size[1] == size[1] * wanted.size[0]
-        hint = "Resize it" if is_alike else "Crop or pad it; resized, it would not fit"
+        hint = "Resize it; if its shape is another, crop or pad it"
         raise MaskError(
             "masks", f"{shorten(name)} is {own}, but the clip is {clip}. {hint}."
         )

@@ -68,7 +68,7 @@ def misnumbered(names: Sequence[str]) -> str:
     stems = [Path(name).stem for name in names]
     texts = [_rest(stem) for stem in stems]
     ((usual, count),) = Counter(texts).most_common(1)
-    if "0" not in usual or 2 * count <= len(names):
+    if 2 * count <= len(names):
         return ""
     for name, text in zip(names, texts, strict=True):
         if text != usual:
@@ -78,10 +78,9 @@ def misnumbered(names: Sequence[str]) -> str:
     if len(rising) != 1:
         return ""
     steps = [later - earlier for (earlier, _), (later, _) in pairwise(rising[0])]
-    rises = sorted(filter(None, steps))
-    middle = rises[(len(rises) - 1) // 2]
+    # times in milliseconds are no even steps
+    most = 2 * min(filter(None, steps))
     for (before, after), step in zip(pairwise(names), steps, strict=True):
-        # times in milliseconds are no even steps
-        if not middle < 2 * step < 4 * middle:
+        if not 0 < step < most:
             return f"{shorten(before)} and {shorten(after)} do not follow each other"
     return ""

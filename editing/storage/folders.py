@@ -46,18 +46,11 @@ def visible(folder: Path) -> list[Path]:
 
 
 def stored(folder: Path, name: str) -> Path:
-    """Return the path of what a name stands for in a folder, in whichever form of
-    Unicode the parts of its name are stored."""
-    for part in Path(name).parts:
-        place = folder / part
-        if not os.path.lexists(place) and os.path.isdir(folder):
-            wanted = normalize("NFC", part)
-            alike = (
-                one for one in visible(folder) if normalize("NFC", one.name) == wanted
-            )
-            place = next(alike, place)
-        folder = place
-    return folder
+    """Return the path of a name in a folder, in the form of Unicode in which it is
+    stored."""
+    forms = (name, normalize("NFC", name), normalize("NFD", name))
+    places = [folder / form for form in forms]
+    return next(filter(os.path.lexists, places), places[0])
 
 
 def trouble(path: Path) -> str:

@@ -102,7 +102,7 @@ def read_tracks(
             pictures = pictures_in(inner)
             if len(pictures) != total:
                 continue
-            check_names(path.name, [picture.name for picture in pictures])
+            check_names([picture.name for picture in pictures])
             for index, picture in enumerate(pictures):
                 if index not in used:
                     picture.unlink()

@@ -1,6 +1,7 @@
 """The order of pictures by the numbers in their names, of clips and of masks alike, and
 numbers that are not one after the other."""
 
+from fractions import Fraction
 from pathlib import Path
 from shutil import make_archive
 
@@ -14,6 +15,7 @@ from regrain.editing import open_clip
 from regrain.editing.errors import MaskError
 from regrain.editing.media.coco import write_rle
 from regrain.editing.media.labels import open_regions, read_labels
+from regrain.masks.io.video import write_mask_video
 from regrain.ui.session.mask_files import read_tracks
 
 ORDERS = read_json(Path(__file__).with_name("names.json"))
@@ -102,16 +104,21 @@ def test_a_gap_is_seen_between_frames_that_a_stride_leaves_out(tmp_path):
     assert open_clip(folder, 4).warnings == []
 
 
-def test_masks_with_the_number_of_another_frame_are_refused(tmp_path):
-    clip = open_clip(save(tmp_path / "clip", [*range(1001, 1009)], [0] * 8), frames=4)
-    later = save(tmp_path / "later", [*range(1003, 1007)], [255] * 4)
-    said = "'1003.png' is not named as the first frame, '1001.png', is. Number"
-    with pytest.raises(MaskError, match=said):
-        read_labels(later, 4, SIZE, beside=clip.names)
+def test_numbers_may_begin_anywhere(tmp_path):
+    clip = open_clip(save(tmp_path / "clip", [*range(1001, 1005)], [0] * 4))
     for first in (0, 1, 1001, 2001):
         names = [*range(first, first + 4)]
         folder = save(tmp_path / str(first), names, [255] * 4)
         assert read_labels(folder, 4, SIZE, beside=clip.names).all()
+
+
+def test_a_video_of_masks_has_no_names(tmp_path):
+    clip = open_clip(save(tmp_path / "clip", range(4), [0] * 4))
+    labels = np.zeros((4, *SIZE[::-1]), np.uint8)
+    labels[:, 4:9] = 1
+    write_mask_video(labels, tmp_path / "m.mkv", Fraction(8), {1: "#ffffff"})
+    found = read_labels(tmp_path / "m.mkv", 4, SIZE, beside=clip.names)
+    assert (found == labels).all()
 
 
 def test_a_gap_is_seen_in_folders_by_label_archives_and_data_sets(tmp_path):

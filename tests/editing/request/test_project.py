@@ -188,15 +188,12 @@ def test_a_local_model_is_not_written_into_a_project(tmp_path):
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
 def test_a_name_may_be_written_in_another_form_of_unicode(folder, forms):
     """As archives come from one system to another."""
-    told, stored = (
-        unicodedata.normalize(form, "caf\u00e9/caf\u00e9") for form in forms
-    )
-    clip = folder / read_json(folder / FILE)["clip"]["path"]
-    place = folder / f"{stored}{clip.suffix}"
-    place.parent.mkdir()
-    clip.rename(place)
-    (folder / "masks").rename(folder / stored.split("/")[0] / "m\u00e4sks")
-    change(folder, "clip.path", f"{told}{clip.suffix}")
-    change(folder, "masks", unicodedata.normalize(forms[0], f"{told[:-5]}/m\u00e4sks"))
+    clip = read_json(folder / FILE)["clip"]["path"]
+    for field, old in {"clip.path": clip, "masks": "masks"}.items():
+        new = f"caf\u00e9/{old[0]}\u00e9{Path(old).suffix}"
+        told, stored = (unicodedata.normalize(form, new) for form in forms)
+        (folder / stored).parent.mkdir(exist_ok=True)
+        (folder / old).rename(folder / stored)
+        change(folder, field, told)
     assert (load_project(folder).labels == halves(3)).all()
     assert uses(folder)[0].is_file()
