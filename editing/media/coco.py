@@ -102,13 +102,11 @@ class DataSet(NamedTuple):
 
     Attributes:
         extent: Number of frames, and their size.
-        files: Names of its images, in order.
         names: What labels are called, maybe nothing.
         counts: Run lengths by label and frame.
     """
 
     extent: Extent
-    files: list[str]
     names: dict[int, str]
     counts: dict[int, dict[int, Counts]]
 
@@ -125,10 +123,7 @@ def read_data_set(path: Path) -> DataSet:
         size = sizes[0]
         for other in sizes:
             _check_size("an image", other, size)
-        images = _in_order(facts["images"])
-        frames = {image["id"]: frame for frame, image in enumerate(images)}
-        if len(frames) < len(images):
-            raise TypeError("two images with one number")
+        frames = _frames_of(facts["images"])
         categories = {
             one["id"]: str(one.get("name", "")) for one in facts.get("categories", ())
         }
@@ -145,8 +140,7 @@ def read_data_set(path: Path) -> DataSet:
         names = {label: categories.get(label, "") for label in counts}
     if not counts:
         raise MaskError("masks", f"{name} has no masks. Draw some.")
-    files = [str(image["file_name"]) for image in images]
-    return DataSet((len(frames), size), files, names, counts)
+    return DataSet((len(frames), size), names, counts)
 
 
 def _dense(entry: Json) -> Json:
@@ -168,10 +162,16 @@ def _size_of(image: Json) -> Size:
     return size
 
 
-def _in_order(images: Sequence[Json]) -> list[Json]:
-    """Return the images, as frames are, in the order of their names."""
+def _frames_of(images: Sequence[Json]) -> dict[object, int]:
+    """Return the frame of each image, by its number."""
     key = natural_of([str(image["file_name"]) for image in images])
-    return sorted(images, key=lambda image: (key(str(image["file_name"])), image["id"]))
+    ordered = sorted(
+        images, key=lambda image: (key(str(image["file_name"])), image["id"])
+    )
+    frames = {image["id"]: frame for frame, image in enumerate(ordered)}
+    if len(frames) < len(images):
+        raise TypeError("two images with one number")
+    return frames
 
 
 def _place_of(

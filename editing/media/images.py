@@ -20,7 +20,7 @@ from regrain.editing.media.clip import (
     used_frames,
 )
 from regrain.editing.media.lazy_frames import Rgba, RgbFrames, Size, check_window
-from regrain.editing.media.numbering import in_order, misnumbered
+from regrain.editing.media.numbering import misnumbered, natural_of
 from regrain.editing.storage.folders import visible
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -87,7 +87,9 @@ class ImageClip(Clip):
 
 def pictures_in(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
     """Return the pictures in a folder that are not hidden, in order."""
-    return in_order(file for file in visible(folder) if file.suffix.lower() in suffixes)
+    files = [file for file in visible(folder) if file.suffix.lower() in suffixes]
+    key = natural_of([file.name for file in files])
+    return sorted(files, key=lambda file: key(file.name))
 
 
 def _warnings(files: Sequence[Path]) -> list[str]:

@@ -396,11 +396,10 @@ def _folders_by_label(path: Path) -> dict[int, Path]:
 
 
 def _open_json(path: Path, wanted: _Wanted) -> ByLabel:
-    (count, size), files, _, by_label = read_data_set(path)
+    (count, size), _, by_label = read_data_set(path)
     shown = wanted.size if size == wanted.original else size
     extent = wanted.check_count(path.name, count), shown
     check_extent(path.name, extent, (wanted.frames, wanted.size))
-    check_names(files, wanted.beside)
     shape = (count, size[1], size[0])
     return {
         label: wanted.fit(LazyFrames(shape, bool, partial(unroll, counts, size)))

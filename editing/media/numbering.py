@@ -5,32 +5,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from regrain.editing.errors import shorten
 
 # After a separator; the second minus is that of mathematics.
 _SIGN = r"(?:(?<![^\s._=(\[-])[-+\u2212])"
 
-_Number = int | Fraction
-_Key = list[tuple[_Number, str]]
-
-
-def natural(name: str, numbers: str, value: Callable[[str], _Number]) -> _Key:
-    """Make a sort key for names of frames: what matches `numbers` counts by value,
-    `9.png` before `10.png`."""
-    key: _Key = []
-    for place, part in enumerate(re.split(f"({numbers})", name)):
-        number = part.replace("\u2212", "-")
-        key.append((value(number), "") if place % 2 else (-1, part))
-    return key
+_Key = list[Any]  # text and numbers in turn
 
 
 def natural_of(names: Collection[str]) -> Callable[[str], _Key]:
-    """Return the sort key of names of one folder.
+    """Return the sort key of names of one folder, in which numbers count by value,
+    `9.png` before `10.png`.
 
     A minus after a separator is a sign where a number without one stands in its place
     in another name. Digits after a point are decimals where some begin with 0, as in
@@ -41,11 +32,13 @@ def natural_of(names: Collection[str]) -> Callable[[str], _Key]:
     are_decimals = any(part[0] == "0" for part in parts) and not any(
         part[-1] == "0" for part in parts if len(part) > 1
     )
-    number, value = (r"\d+(?:\.\d+)?", Fraction) if are_decimals else (r"\d+", int)
+    number = r"\d+(?:\.\d+)?" if are_decimals else r"\d+"
 
     def key(name: str) -> _Key:
         sign = f"{_SIGN}?" if _rest(name) in plain else ""
-        return natural(name, sign + number, value)
+        parts: _Key = re.split(f"({sign}{number})", name)
+        parts[1::2] = [Fraction(part.replace("\u2212", "-")) for part in parts[1::2]]
+        return parts
 
     return key
 
@@ -53,13 +46,6 @@ def natural_of(names: Collection[str]) -> Callable[[str], _Key]:
 def _rest(name: str) -> str:
     """Return a name without its numbers and their signs."""
     return re.sub(rf"{_SIGN}?\d+", "0", name)
-
-
-def in_order(files: Iterable[Path]) -> list[Path]:
-    """Sort files by the natural order of their names."""
-    files = list(files)
-    key = natural_of([file.name for file in files])
-    return sorted(files, key=lambda file: key(file.name))
 
 
 def misnumbered(names: Sequence[str]) -> str:
@@ -77,7 +63,7 @@ def misnumbered(names: Sequence[str]) -> str:
     rising = [column for column in columns if len({*column}) > 1]
     if len(rising) != 1:
         return ""
-    steps = [later - earlier for (earlier, _), (later, _) in pairwise(rising[0])]
+    steps = [later - earlier for earlier, later in pairwise(rising[0])]
     # times in milliseconds are no even steps
     most = 2 * min(filter(None, steps))
     for (before, after), step in zip(pairwise(names), steps, strict=True):

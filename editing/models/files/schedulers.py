@@ -193,10 +193,8 @@ def by_name(name: str, metadata: Values) -> FewStep | None:
     for title, line in product((name, folder, *titles), _NAMES.strip().splitlines()):
         last = re.sub(r".*[/\\](?=.)|[/\\]$|\.safetensors$", "", title)
         own = re.sub("[-_. ]+", "-", last.lower())
-        word, published, sampler, steps, scale, kind = line.split(maxsplit=5)
-        word, pattern = (
-            one.replace("#", r"[1-9]\d?-?steps?") for one in (word, published)
-        )
+        line = line.replace("#", r"[1-9]\d?-?steps?")
+        word, pattern, sampler, steps, scale, kind = line.split(maxsplit=5)
         found = re.search(f"(?<![a-z0-9])(?:{pattern})(?![a-z0-9])", own)
         if stated := re.search(_STEPS, own):
             steps = stated[1]

@@ -15,8 +15,17 @@ from regrain.editing.models.files.facts import EXPERTS, INDEX, ModelFacts
 from regrain.editing.models.files.location import parse_lora
 
 _WORDS = dict(zip(EXPERTS, ("high", "low"), strict=True))
-# Words that stand in the names of a pair, in the order of the experts.
-_PAIRS = ("high low", "highnoise lownoise", "hi lo", "h l", "hn ln")
+# Words by which the names of a pair differ, that of an expert first.
+_PAIRS = dict(
+    zip(
+        EXPERTS,
+        (
+            ("high low", "highnoise lownoise", "hi lo", "h l", "hn ln"),
+            ("low high", "lownoise highnoise", "lo hi", "l h", "ln hn"),
+        ),
+        strict=True,
+    )
+)
 
 
 def high_from(facts: ModelFacts) -> float:
@@ -79,16 +88,10 @@ def notes_on(loras: Sequence[str], networks: Sequence[str]) -> list[str]:
                 f"{name} changes the expert for {_WORDS[part]} noise alone, as its name "
                 "says. Rename it if it is for both."
             )
-        elif part := _named(text)[0]:
+        elif _named(text)[0] or _alike(text, loras):
             notes.append(
-                f"The name of {name} says {_WORDS[part]}, which alone changes nothing: "
-                f"it changes both experts. If it is for {_WORDS[part]} noise, write "
-                f"{_WORDS[part]}_noise into its name, or give the other of the pair."
-            )
-        elif others := [*_alike(text, loras)]:
-            notes.append(
-                f"{name} and {shorten(others[0])} differ by one word, and both change both "
-                "experts. If they are a pair, write high_noise and low_noise into their names."
+                f"{name} changes both experts. If it is one of a pair, give the other, "
+                "too, and write high_noise and low_noise into their names."
             )
     return notes
 
@@ -102,23 +105,23 @@ def _meant(text: str, loras: Sequence[str]) -> str:
     part, says_noise = _named(text)
     if says_noise:
         return part
-    for own, other in _alike(text, loras).values():
-        if f"{own} {other}" in _PAIRS:
-            return EXPERTS[0]
-        if f"{other} {own}" in _PAIRS:
-            return EXPERTS[1]
+    for words in _alike(text, loras):
+        for one, pairs in _PAIRS.items():
+            if words in pairs:
+                return one
     return ""
 
 
-def _alike(text: str, loras: Sequence[str]) -> dict[str, list[str]]:
-    """Return the files whose names differ from that of a file by one word of several:
-    this word, and theirs."""
-    found = {}
+def _alike(text: str, loras: Sequence[str]) -> list[str]:
+    """Return of each file whose name differs from that of one by a word of several the
+    one's word, and its own."""
+    found = []
     for other in loras:
-        for pair in zip(_names(text), _names(other), strict=True):
-            differing = [[*words] for words in zip_longest(*pair) if len({*words}) > 1]
-            if len(differing) == 1 < len(pair[0]):
-                (found[other],) = differing
+        for names in zip(_names(text), _names(other), strict=True):
+            pairs = zip_longest(*names, fillvalue="")
+            differing = [" ".join(words) for words in pairs if len({*words}) > 1]
+            if len(differing) == 1 < len(names[0]):
+                found += differing
     return found
 
 

@@ -10,12 +10,11 @@ from json_files import read_json
 
 from regrain.editing.errors import MaskError
 from regrain.editing.media.coco import runs, write_rle
-from regrain.editing.media.labels import names_of, open_regions, read_regions
+from regrain.editing.media.labels import names_of, read_regions
 from regrain.editing.media.mask_pictures import FORMS
 
 RNG = np.random.default_rng(3)
 FRAMES, SIZE = 4, (9, 6)
-IMAGES = [f"f{n}.jpg" for n in (1, 2, 9, 10)]
 
 
 @pytest.fixture(params=["utf-8"])
@@ -25,8 +24,7 @@ def masks_of(tmp_path, request):
     def read(facts):
         text = facts if isinstance(facts, str) else json.dumps(facts)
         (tmp_path / "masks.json").write_text(text, encoding=request.param)
-        opened = open_regions(tmp_path / "masks.json", FRAMES, SIZE, beside=IMAGES)
-        return {label: np.asarray(masks) for label, masks in opened.items()}
+        return read_regions(tmp_path / "masks.json", FRAMES, SIZE)
 
     return read
 

@@ -7,13 +7,12 @@ from shutil import make_archive
 
 import numpy as np
 import pytest
-from json_files import read_json, write_json
+from json_files import read_json
 from made_clips import levels_of
 from PIL import Image
 
 from regrain.editing import open_clip
 from regrain.editing.errors import MaskError
-from regrain.editing.media.coco import write_rle
 from regrain.editing.media.labels import open_regions, read_labels
 from regrain.masks.io.video import write_mask_video
 from regrain.ui.session.mask_files import read_tracks
@@ -121,19 +120,13 @@ def test_a_video_of_masks_has_no_names(tmp_path):
     assert (found == labels).all()
 
 
-def test_a_gap_is_seen_in_folders_by_label_archives_and_data_sets(tmp_path):
+def test_a_gap_is_seen_in_folders_by_label_and_archives(tmp_path):
     names = [1, 2, 4]
     (tmp_path / "whole").mkdir()
     save(tmp_path / "whole" / "1", names, [255] * 3)
     archive = make_archive(str(tmp_path / "packed"), "zip", tmp_path / "whole" / "1")
-    write_rle({1: np.ones((3, *SIZE[::-1]), bool)}, tmp_path / "coco.json")
-    facts = read_json(tmp_path / "coco.json")
-    for image, name in zip(facts["images"], names, strict=True):
-        image["file_name"] = f"{name}.png"
-    write_json(tmp_path / "coco.json", facts)
-    for path in ("whole", "coco.json"):
-        with pytest.raises(MaskError, match="'2.png' and '4.png' do not follow"):
-            open_regions(tmp_path / path, 3, SIZE)
+    with pytest.raises(MaskError, match="'2.png' and '4.png' do not follow"):
+        open_regions(tmp_path / "whole", 3, SIZE)
     # The page takes those of the frames in use, if there is one for each of the file.
     with pytest.raises(MaskError, match="'2.png' and '4.png' do not follow"):
         read_tracks([archive], tmp_path / "page", range(2), 3, SIZE, {})
