@@ -296,7 +296,14 @@ def new(
     if at is not None and not masks:
         raise RequestError("--at", "Needs --masks. Add it, or leave --at out.")
     if masks:
-        labels = read_labels(masks, len(opened), opened.size, list(regions), at=at)
+        labels = read_labels(
+            masks,
+            len(opened),
+            opened.size,
+            list(regions),
+            at=at,
+            beside=opened.names,
+        )
         for label in sorted(labels.present - set(regions)):
             regions[label] = _named(label)
     request = EditRequest(

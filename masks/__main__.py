@@ -120,7 +120,9 @@ def track(
     _check_frames("--key", key or (), opened)
     before = None
     if masks:
-        before = read_labels(masks, len(opened), opened.size, at=at)
+        before = read_labels(
+            masks, len(opened), opened.size, at=at, beside=opened.names
+        )
         say_masks(before)
     warn(opened.warnings)
     # Imported here, since torch comes with it and a bad request must be refused at

@@ -48,6 +48,10 @@ def find_projects(given: Iterable[str]) -> dict[str, Path]:
             folder = find_project(text).resolve(strict=True)
             if not os.access(folder / FILE, os.R_OK):
                 raise RequestError("FOLDER", said)
+        if folder in found.values():
+            raise RequestError(
+                "FOLDER", f"{shorten(folder.name)} is given twice. Give it once."
+            )
         # Names that differ in case alone are one on some disks.
         if folder.name.casefold() in map(str.casefold, found):
             raise RequestError(

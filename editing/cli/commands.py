@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stderr, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,16 @@ _PHRASES = (
     (r"Input should be less than or equal to ", "Expected at most "),
     (r"Input should be greater than or equal to ", "Expected at least "),
     (r"Input should be ", "Expected "),
+)
+# Options that empty words are for, or that empty take off what a project has.
+_MAY_BE_EMPTY = (
+    "--prompt",
+    "--source-prompt",
+    "--adapter",
+    "--motion",
+    "--picture-adapter",
+    "--reader",
+    "--prediction",
 )
 log = logging.getLogger(__name__)
 
@@ -94,6 +105,7 @@ def _going_on(stream: Any) -> Any:
 def _called(app: typer.Typer, name: str, arguments: list[str] | None) -> int:
     """Run one command, and print what is wrong; the exit code as of `call`."""
     try:
+        _check_filled(sys.argv[1:] if arguments is None else arguments)
         code = app(arguments, prog_name=name, standalone_mode=False) or 0
         if code == _STOPPED:  # as some versions of Typer answer Ctrl-C
             typer.echo("stopped", err=True)
@@ -112,6 +124,19 @@ def _called(app: typer.Typer, name: str, arguments: list[str] | None) -> int:
         return _STOPPED
     typer.echo(f"error: {said}", err=True)
     return 2
+
+
+def _check_filled(arguments: Sequence[str]) -> None:
+    """Refuse an empty argument by a RequestError: as a path, it would be the current
+    folder."""
+    for option, text in pairwise(["usage", *arguments]):
+        given = text
+        if text.startswith("--") and "=" in text:
+            option, given = text.split("=", 1)
+        if not given.strip() and option not in _MAY_BE_EMPTY:
+            field = option if option.startswith("-") else "usage"
+            said = "An empty text was given. Give a value."
+            raise RequestError(field, said)
 
 
 def _explain_machine(error: ImportError | MemoryError | RuntimeError) -> str:

@@ -3,12 +3,11 @@ two prompts."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from regrain.editing.errors import PromptError, shorten, suggest
 from regrain.editing.media.lazy_frames import Numbers
+from regrain.editing.params.phrases import find_phrase, words
 
 Variant = Literal["fixed", "original"]
 """Alignment of prompts with the bugs of the published code fixed, or unchanged."""
@@ -125,22 +125,6 @@ def splice(
     return text.with_vectors(vectors)
 
 
-class Word(NamedTuple):
-    """A word of a prompt: lower case, without the punctuation around it, and its
-    characters [start, stop)."""
-
-    text: str
-    start: int
-    stop: int
-
-
-def words(prompt: str) -> tuple[Word, ...]:
-    """Split a prompt into the words that are compared: "A cat, on the mat." into a,
-    cat, on, the, mat."""
-    matches = re.finditer(r"\w(?:\S*\w)?", prompt)
-    return tuple(Word(match[0].casefold(), *match.span()) for match in matches)
-
-
 def telling_words(prompt: str) -> tuple[str, ...]:
     """Return the words of a prompt without articles and prepositions, each once."""
     return tuple(
@@ -195,21 +179,13 @@ def find_words(text: PromptEmbedding, phrase: str, field: str = "prompt") -> Num
         PromptError: The phrase does not occur; names the nearest word of the prompt,
             and `field`.
     """
-    prompt = words(text.prompts[0])
-    wanted = [word.text for word in words(phrase)]
-    count = len(wanted)
-    found: set[int] = set()
-    matches = False
-    for first in range(len(prompt) - count + 1):
-        run = prompt[first : first + count]
-        if wanted and [word.text for word in run] == wanted:
-            matches = True
-            found.update(spans(text, run[0].start, run[-1].stop))
-    if not matches:
-        known = dict.fromkeys(word.text for word in prompt)
+    (prompt,) = text.prompts
+    places = [*find_phrase(prompt, phrase)]
+    if not places:
+        known = dict.fromkeys(word.text for word in words(prompt))
         nearest = suggest(phrase.casefold(), known)
         raise PromptError(field, f"{shorten(phrase)} is not in the prompt. {nearest}")
-    return tuple(sorted(found))
+    return tuple(sorted({token for place in places for token in spans(text, *place)}))
 
 
 def find_all(text: PromptEmbedding, phrases: Iterable[str], field: str) -> Numbers:

@@ -66,6 +66,7 @@ class Clip(Protocol):
         audio: Sound of the used span; None without sound.
         warnings: What a user should know about how the source was read.
         comment: The comment in the file; "" without one.
+        names: Names of the pictures of its frames; none of a video.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Clip(Protocol):
     audio: AudioSpan | None = None
     warnings: list[str]
     comment: str = ""
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int: ...
 

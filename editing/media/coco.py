@@ -18,9 +18,9 @@ from jaxtyping import Bool
 
 from regrain.editing.boundary import boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
-from regrain.editing.media.images import natural_of
 from regrain.editing.media.lazy_frames import Extent, LazyFrames, Mask, Masks, Size
 from regrain.editing.media.mask_pictures import FORMS, label_in
+from regrain.editing.media.numbering import natural_of
 from regrain.editing.removed import instead
 from regrain.editing.storage.texts import Json
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from regrain.editing.media.clip import (
     used_frames,
 )
 from regrain.editing.media.lazy_frames import Rgba, RgbFrames, Size, check_window
+from regrain.editing.media.numbering import misnumbered, natural_of
 from regrain.editing.storage.folders import visible
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -35,8 +34,6 @@ GREY, WHITE = 128, 255
 TRANSPARENT = (
     "is partly transparent, which is left out. Lay it over a background if that shows."
 )
-# After a separator; the second minus is that of mathematics.
-_SIGN = r"(?:(?<![^\s._=(\[-])[-+\u2212])"
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 
 
@@ -68,7 +65,11 @@ class ImageClip(Clip):
         check_size(self.size)
         self.fps = DEFAULT_FPS / stride
         self.duration = len(self.files) / self.fps
+        self.names = tuple(file.name for file in self.files)
         self.warnings = _warnings(self.files)
+        wrong = misnumbered([file.name for file in files[used[0] : used[-1] + 1]])
+        if wrong:
+            self.warnings.append(f"{wrong}. All of them are frames, in order.")
 
     def __len__(self) -> int:
         return len(self.files)
@@ -84,71 +85,16 @@ class ImageClip(Clip):
         return stack(frames, self.size)
 
 
-_Number = int | Fraction
-_Key = list[tuple[_Number, str]]
-
-
-def natural(name: str, numbers: str, value: Callable[[str], _Number]) -> _Key:
-    """Make a sort key for names of frames: what matches `numbers` counts by value,
-    `9.png` before `10.png`."""
-    key: _Key = []
-    for place, part in enumerate(re.split(f"({numbers})", name)):
-        number = part.replace("\u2212", "-")
-        key.append((value(number), "") if place % 2 else (-1, part))
-    return key
-
-
-def natural_of(names: Collection[str]) -> Callable[[str], _Key]:
-    """Return the sort key of names of one folder.
-
-    A minus after a separator is a sign where a number without one stands in its place
-    in another name. Digits after a point are decimals where some begin with 0, as in
-    0.04, and none ends with one, as 1.10 does.
-    """
-    plain = {_rest(name) for name in names if not re.search(rf"{_SIGN}(?<!\+)\d", name)}
-    parts = re.findall(r"\d\.(\d+)", "\n".join(names))
-    are_decimals = any(part[0] == "0" for part in parts) and not any(
-        part[-1] == "0" for part in parts if len(part) > 1
-    )
-    number, value = (r"\d+(?:\.\d+)?", Fraction) if are_decimals else (r"\d+", int)
-
-    def key(name: str) -> _Key:
-        sign = f"{_SIGN}?" if _rest(name) in plain else ""
-        return natural(name, sign + number, value)
-
-    return key
-
-
-def _rest(name: str) -> str:
-    """Return a name without its numbers and their signs."""
-    return re.sub(rf"{_SIGN}?\d+", "0", name)
-
-
-def in_order(files: Iterable[Path]) -> list[Path]:
-    """Sort files by the natural order of their names."""
-    files = list(files)
+def pictures_in(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """Return the pictures in a folder that are not hidden, in order."""
+    files = [file for file in visible(folder) if file.suffix.lower() in suffixes]
     key = natural_of([file.name for file in files])
     return sorted(files, key=lambda file: key(file.name))
 
 
-def pictures_in(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """Return the pictures in a folder that are not hidden, in order."""
-    return in_order(file for file in visible(folder) if file.suffix.lower() in suffixes)
-
-
 def _warnings(files: Sequence[Path]) -> list[str]:
-    """Say what of the first picture, as of the others, is left out, and of frames that
-    stand twice."""
+    """Say what of the first picture, as of the others, is left out."""
     warnings = []
-    by_stem: dict[str, Path] = {}
-    for file in files:
-        other = by_stem.setdefault(file.stem, file)
-        if other is not file:
-            warnings.append(
-                f"{shorten(other.name)} and {shorten(file.name)} are two frames. "
-                "Keep pictures of one kind if they show the same."
-            )
-            break
     with opened(files[0]) as image:
         name = shorten(files[0].name)
         # a second picture of an MPO file, as phones write, is a preview or the depth

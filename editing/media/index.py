@@ -366,8 +366,8 @@ def _read_packets(
 
 
 def _notes(container: InputContainer) -> Iterator[str]:
-    """Say what a file says of its picture that no decoder does, and that its sound is
-    none that can be decoded."""
+    """Say what a file says of its picture that no decoder does, that its sound is none
+    that can be decoded, and what of its tracks an edit has not."""
     with _DESCRIBING:
         level = av.logging.get_level()
         av.logging.set_level(av.logging.INFO)  # without which nothing is described
@@ -376,8 +376,13 @@ def _notes(container: InputContainer) -> Iterator[str]:
     for pattern, note in _NOTES.items():
         for found in re.finditer(pattern, described):
             yield note.format(*found.groups())
-    if {sound.codec_context for sound in container.streams.audio} == {None}:
+    sounds = container.streams.audio
+    if {sound.codec_context for sound in sounds} == {None}:
         yield _UNHEARD
+    elif len(sounds) > 1:
+        yield f"has {len(sounds)} sound tracks; the edit has the first that can be read."
+    if container.streams.subtitles:
+        yield "has subtitles; the edit has none."
 
 
 def _check_clock(

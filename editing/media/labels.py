@@ -60,6 +60,7 @@ from regrain.editing.media.mask_pictures import (
     picture_of,
     understand,
 )
+from regrain.editing.media.numbering import misnumbered
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.storage.folders import visible
 
@@ -181,6 +182,7 @@ class _Wanted:
         at: Used frame of a mask that is alone; None if there is one for every frame.
         colors: "#rrggbb" of labels that colours may be.
         labels: Labels of regions.
+        beside: Names of the pictures that are the clip's frames; none of a video.
     """
 
     frames: int
@@ -189,6 +191,7 @@ class _Wanted:
     at: int | None = None
     colors: Colors = field(default_factory=dict)
     labels: Collection[int] = ()
+    beside: Sequence[str] = ()
 
     def check_count(self, name: str, count: int) -> int:
         """Return the number of frames, for one mask at a frame; MaskError if that is
@@ -225,6 +228,17 @@ class _Wanted:
         return LazyFrames(shape, masks.dtype, read)
 
 
+def check_names(names: Sequence[str], beside: Sequence[str] = ()) -> None:
+    """Refuse masks whose names say that they are of other frames than their order does,
+    by MaskError; those named as the frames, `Clip.names`, are of these."""
+    stems, frames = ([Path(one).stem for one in of] for of in (names, beside))
+    if stems not in ([], frames) and (said := misnumbered(names)):
+        hint = "or name them as the frames are"
+        raise MaskError(
+            "masks", f"{said}. Number masks from 00000.png on without a gap, {hint}."
+        )
+
+
 def _scaled(masks: LabelFrames | Masks, size: Size) -> np.ndarray:
     """Return masks of (width, height): each pixel is that at its place."""
     width, height = size
@@ -243,6 +257,7 @@ def read_labels(
     *,
     colors: Colors | None = None,
     at: int | None = None,
+    beside: Sequence[str] = (),
 ) -> Labels:
     """Open the labels of a clip: every file is checked, and read again by window.
 
@@ -255,13 +270,16 @@ def read_labels(
             Other labels follow by number.
         colors: "#rrggbb" of labels, for masks in colours.
         at: Used frame of one mask alone; the others have none.
+        beside: `Clip.names`.
 
     Raises:
         MaskError: There is no such file, the count or size is wrong, or a file is not a
             mask.
         ClipError: A video cannot be read.
     """
-    masks = _open(Path(path), _Wanted(frames, size, None, at, colors or {}, order))
+    masks = _open(
+        Path(path), _Wanted(frames, size, None, at, colors or {}, order, beside)
+    )
     if isinstance(masks, LazyFrames):
         return Labels(masks)
     # those of other labels by number; the first covers the others
@@ -394,14 +412,14 @@ def _is_json(path: Path) -> bool:
 
 
 class _Source(NamedTuple):
-    """Pictures of masks, one per frame: their (width, height), and their names in
-    errors."""
+    """Pictures of masks, one per frame: their (width, height), their names in errors,
+    and those of their files."""
 
     name: str
     sizes: list[Size]
     names: list[str]
     picture: Callable[[int], Picture]
-    is_video: bool = False
+    files: Sequence[str] = ()
 
 
 def _source_of(path: Path) -> _Source:
@@ -440,7 +458,7 @@ def _source_of(path: Path) -> _Source:
     def picture(index: int) -> Picture:
         return Picture(clip.read(index, index + 1)[0], clip.name, is_lossy=True)
 
-    return _Source(clip.name, [clip.size] * count, [clip.name] * count, picture, True)
+    return _Source(clip.name, [clip.size] * count, [clip.name] * count, picture)
 
 
 def _pictures(name: str, files: Sequence[Path]) -> _Source:
@@ -460,7 +478,8 @@ def _pictures(name: str, files: Sequence[Path]) -> _Source:
             image.seek(page)
             return picture_of(image, file)
 
-    return _Source(name, sizes, [file.name for file, _ in pages], picture)
+    names = [file.name for file, _ in pages]
+    return _Source(name, sizes, names, picture, [file.name for file in files])
 
 
 def _folders(path: Path) -> list[Path]:
@@ -471,8 +490,10 @@ def _open_pictures(source: _Source, wanted: _Wanted) -> LazyLabels:
     """Open the labels of pictures, which are as many and as large as the frames of a
     clip."""
     count = len(source.sizes)
-    if wanted.check_count(source.name, count) != wanted.frames:
-        hint = "Add one per frame"
+    given = wanted.check_count(source.name, count)
+    check_names(source.files, wanted.beside)
+    if given != wanted.frames:
+        hint = "Use one per used frame"
         if count == 1:
             hint += ", or say the frame of this one with --at"
         raise MaskError(
@@ -484,12 +505,13 @@ def _open_pictures(source: _Source, wanted: _Wanted) -> LazyLabels:
         if size in (wanted.size, wanted.original) and size == source.sizes[0]:
             continue
         own, clip = ("{}x{}".format(*one) for one in (size, wanted.size))
+        hint = "Resize it; if its shape is another, crop or pad it"
         raise MaskError(
-            "masks", f"{shorten(name)} is {own}, but the clip is {clip}. Resize it."
+            "masks", f"{shorten(name)} is {own}, but the clip is {clip}. {hint}."
         )
     width, height = source.sizes[0]
     looked_at: Iterable[int] = range(count)
-    if source.is_video:
+    if not source.files:  # of a video
         places = np.linspace(0, count - 1, min(_LOOKED_AT, count))
         looked_at = places.round().astype(int).tolist()
     pictures = map(source.picture, looked_at)
@@ -563,14 +585,16 @@ def open_regions(
     *,
     colors: Colors | None = None,
     original: Size | None = None,
+    beside: Sequence[str] = (),
 ) -> ByLabel:
     """Open whole masks as `read_regions`, to be read by window; every file is checked
     first.
 
     `colors` are those of `read_labels`. Masks as large as `original`, (width, height)
-    of the clip's file before it was scaled, are scaled to `size`.
+    of the clip's file before it was scaled, are scaled to `size`. `beside` are
+    `Clip.names`.
     """
-    wanted = _Wanted(frames, size, original, colors=colors or {})
+    wanted = _Wanted(frames, size, original, colors=colors or {}, beside=beside)
     masks = _open(Path(path), wanted)
     if not isinstance(masks, LazyFrames):
         return masks

@@ -169,23 +169,26 @@ class Meaning:
         strange = packed[(labels == 0) & (packed > 0)]
         if strange.size:
             seen, counts = np.unique(strange, return_counts=True)
-            raise MaskError(
-                "masks",
-                f"{shorten(picture.name)} has #{seen[counts.argmax()]:06x}, which no "
-                f"region has. {FORMS}",
-            )
+            said = f"has #{seen[counts.argmax()]:06x}, which no region has."
+            if _is_grey(picture):
+                said = "has greys or soft edges: make them black or white."
+            raise MaskError("masks", f"{shorten(picture.name)} {said} {FORMS}")
         return "colours", labels
+
+
+def _is_grey(picture: Picture) -> bool:
+    """Tell whether a picture has no colours, but for those of a codec."""
+    spread = np.ptp(picture.pixels, axis=-1)
+    return spread.max() <= (_TINGE if picture.is_lossy else 0)
 
 
 def _is_white(picture: Picture) -> bool:
     """Tell whether a picture is black and white, but for edges between them."""
     import cv2  # slow to import, and seldom needed
 
-    pixels = picture.pixels
-    spread = pixels.max(-1) - pixels.min(-1)
-    if spread.max() > (_TINGE if picture.is_lossy else 0):
+    if not _is_grey(picture):
         return False
-    grey = np.ascontiguousarray(pixels[..., 1])
+    grey = np.ascontiguousarray(picture.pixels[..., 1])
     noise = _NOISE if picture.is_lossy else 0
     is_black, is_white = grey <= noise, grey >= _WHITE - noise
     is_between = ~(is_black | is_white)

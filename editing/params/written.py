@@ -32,7 +32,7 @@ _LEVELS = (
 _CONTROL = "expected KIND=MODEL@WEIGHT with a kind of canny, depth or pose"
 _MAX_WEIGHT = 2.0
 _NOISIEST = 1000  # timestep of pure noise
-_WEIGHT = r"-?(?=\.?\d)\d{0,6}(?:\.\d{1,20})?"
+_WEIGHT = r"-?(?=[.,]?\d)\d{0,6}(?:[.,]\d{1,20})?"
 
 
 class KeyChoice(NamedTuple):
@@ -254,7 +254,7 @@ def split_weight(text: str) -> tuple[str, float | None]:
     is a name, since paths may have an @, too."""
     name, at, weight = text.rpartition("@")
     if at and re.fullmatch(_WEIGHT, weight.strip(), re.ASCII):
-        return name.strip(), float(weight)
+        return name.strip(), float(weight.replace(",", "."))
     return text.strip(), None
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from regrain.editing.models.files.words import Span
+from regrain.editing.params.phrases import find_phrase
 from regrain.editing.request.region import Region
 
 
@@ -111,11 +111,7 @@ def _find_places(text: str, phrases: Mapping[int, str]) -> dict[int, Span]:
     places: dict[int, Span] = {}
     longest_first = sorted(phrases.items(), key=lambda item: -len(item[1].split()))
     for label, phrase in longest_first:
-        words = [re.escape(word) for word in phrase.split()]
-        # whole words of any case; without any there is nothing to find
-        pattern = r"(?<!\w)" + r"\s+".join(words) + r"(?!\w)" if words else r"(?!)"
-        for match in re.finditer(pattern, text, re.IGNORECASE):
-            start, stop = match.span()
+        for start, stop in find_phrase(text, phrase):
             taken = places.values()
             if all(stop <= begin or end <= start for begin, end in taken):
                 places[label] = start, stop

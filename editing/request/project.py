@@ -48,6 +48,7 @@ from regrain.editing.storage.folders import (
     check_folder,
     replacing,
     staged,
+    stored,
     visible,
 )
 from regrain.editing.storage.local_models import find_project
@@ -162,7 +163,14 @@ def load_project(
     labels = None
     if masks_path:
         colors = {region.label: region.color for region in regions}
-        labels = read_labels(masks_path, len(clip), clip.size, [*colors], colors=colors)
+        labels = read_labels(
+            masks_path,
+            len(clip),
+            clip.size,
+            [*colors],
+            colors=colors,
+            beside=clip.names,
+        )
     found: Json = {
         "picture": _read_picture(folder, edit.picture, "picture"),
         "adapter": _read_adapter(folder, edit.adapter),
@@ -178,7 +186,7 @@ def uses(path: str | Path) -> list[Path]:
     edit = project.edit()
     names = [project.clip.path, project.masks, edit.adapter, edit.picture]
     names += [from_json(region, Region)["picture"] for region in project.regions]
-    return [folder / name for name in names if name]
+    return [stored(folder, name) for name in names if name]
 
 
 def overlapping_masks(path: str | Path) -> Path | None:
@@ -454,13 +462,13 @@ def is_name(model: str) -> bool:
 def _inside(folder: Path, given: str, field: str) -> Path:
     """Resolve a path of project.json; neither it nor any link below it may lead out of
     the folder."""
-    if not _is_relative(given):
+    if not is_relative(given):
         raise RequestError(
             field,
             f"Expected a relative path inside the project folder, got {shorten(given)}.",
         )
     root = folder.resolve()
-    path = folder / given
+    path = stored(folder, given)
     if not os.path.lexists(path):  # unlike Path.exists, quiet about impossible names
         raise RequestError(
             field, f"{shorten(given)} is missing from the project folder. Add it."
@@ -480,7 +488,7 @@ def _inside(folder: Path, given: str, field: str) -> Path:
     return path
 
 
-def _is_relative(path: str) -> bool:
+def is_relative(path: str) -> bool:
     """Tell whether a path, of any system, is relative and has no `..`."""
     if not path.strip() or "\0" in path or len(path) > _MAX_PATH:
         return False

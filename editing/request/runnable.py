@@ -23,16 +23,17 @@ from regrain.editing.request.keyframes import check_inside
 _SHAPE = 0.02  # most by which a first frame's shape may differ from the clip's
 # As other programs write into prompts; here it would be read as words. What comes after
 # it in an error, with the first group of the pattern.
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)\s*"
 _ELSEWHERE = {
-    r"(?i:<(?:lora|lyco|hypernet):[^<>]*>)": "which would be read as words. "
+    r"(?i:<\s*(?:lora|lyco|hypernet)\s*:[^<>]*>)": "which would be read as words. "
     "Remove it, and give the file as a LoRA.",
     r"<\w+:[^<>]*>": "which would be read as words. Remove it.",
     # no time of day, and no ratio
-    r"(?:\(|(?<=\)))([^():]*[^():\d\s])\s*:\s*-?[0-9]*\.?[0-9]+\)": "a weight that is not read. "
+    rf"(?:\(|(?<=\)))\s*([^():]*[^():\d\s])\s*:\s*{_NUMBER}\)": "a weight that is not read. "
     "Write {} alone.",
     r"\{([^{}|]*)\|[^{}]*\}": "a choice that is not made here. Write one, such as {}.",
     r"(?<!\w)__[\w*/-]+?__(?!\w)": "which no list of words replaces here. Write a word.",
-    r"\[[^\[\]]*[^\[\]\d\s]\s*:\s*\d*\.?\d+\s*\]|\[[^\[\]]*\|[^\[\]]*\]": "words that "
+    rf"\[[^\[\]]*[^\[\]\d\s]\s*:\s*{_NUMBER}\]|\[[^\[\]]*\|[^\[\]]*\]": "words that "
     "change during a run, which is not done here. Write one of them.",
     r"\w{2}\+\+|\)(?:\+|\d*\.\d)|\.(?:swap|blend|and)\(|(?:^|\s)--[a-z]+|\w\s?::": "a "
     "weight or an instruction, which is not read. Leave it out.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -188,12 +189,20 @@ def hub_error(id: str, field: str = "model") -> Iterator[None]:
         raise
     except Exception as error:
         said = [known[kind] for kind in known if isinstance(error, kind)]
-        why = first_line(error)
+        why = uncertified() or first_line(error)
         said.append(
             f"cannot be downloaded ({why}). Try again, or use one that is here."
         )
         with boundary(field, f"{id!r} {said[0]}", ModelError):
             raise
+
+
+def uncertified() -> str:
+    """Say that the client's certificates are not where a variable says; else empty."""
+    named = os.environ.get("SSL_CERT_FILE")
+    if not named or os.path.isfile(named):
+        return ""
+    return "$SSL_CERT_FILE names no file: correct it, or unset it"
 
 
 def first_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from unicodedata import normalize
 from uuid import uuid4
 
 from filelock import lock_descriptor
@@ -42,6 +43,14 @@ def named_by(variable: str) -> Path | None:
 def visible(folder: Path) -> list[Path]:
     """Return what is in a folder and not hidden, sorted."""
     return sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
+
+
+def stored(folder: Path, name: str) -> Path:
+    """Return the path of a name in a folder, in the form of Unicode in which it is
+    stored."""
+    forms = (name, normalize("NFC", name), normalize("NFD", name))
+    places = [folder / form for form in forms]
+    return next(filter(os.path.lexists, places), places[0])
 
 
 def trouble(path: Path) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from regrain.editing.storage.folders import named_by, trouble, visible
+from regrain.editing.storage.folders import named_by, stored, trouble, visible
 from regrain.editing.storage.safetensors_files import GGUF, PACKED
 
 MODELS_VARIABLE = "REGRAIN_MODELS"
@@ -68,7 +68,7 @@ def find_local(name: str, *endings: str) -> Path | None:
     if not folder or not name or Path(name).is_absolute() or ".." in Path(name).parts:
         return None
     for ending in ("", *endings):
-        path = folder / f"{name}{ending}"
+        path = stored(folder, f"{name}{ending}")
         if os.path.lexists(path):
             return path
     return None

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Int
 
 from regrain.editing.media.labels import Labels
-from regrain.editing.models.files.words import split_words, with_article
+from regrain.editing.models.files.words import with_article
+from regrain.editing.params.phrases import words as words_of
 from regrain.editing.request.boxes import Edges
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import called
@@ -97,7 +98,8 @@ def wishes(
                 beside += [told(other.prompt), told(other.source)]
         others = _different(words, before, beside, kinds, places)
         name = names[region.name]
-        pictured = bool(kinds and region.picture and not _COLOUR.search(words))
+        is_coloured = any(map(_COLOUR.fullmatch, _content(words)))
+        pictured = bool(kinds and region.picture and not is_coloured)
         found.append(Wish(name, words, others, *_squares(edges, _GROWN), pictured))
     return found
 
@@ -147,7 +149,7 @@ def _different(
 
 def _content(text: str) -> tuple[str, ...]:
     """Return the words by which a phrase is told from others."""
-    return tuple(word for word in split_words(text) if word not in _ARTICLES)
+    return tuple(word.text for word in words_of(text) if word.text not in _ARTICLES)
 
 
 def _lies_in(edges: Edges, around: Edges) -> bool:

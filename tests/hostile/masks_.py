@@ -89,6 +89,12 @@ def _pictures(use: str, command: list[str]) -> Iterator[Case]:
     yield one("a bomb", False, lambda file: file.write_bytes(bomb(50_000)))
     for name, text in NAMES.items():
         yield one(f"broken, name with {name}", False, rename_broken, text)
+    for called in ("00009", "2", "cover", "old_1"):
+        yield one(f"one is called {called}", False, _rename, called)
+
+
+def _rename(file: Path, name: str) -> None:
+    file.rename(file.with_stem(name))
 
 
 def _content() -> dict[str, Any]:

@@ -305,7 +305,6 @@ _TAKEN = (
 )
 _TAKEN_BY = {
     ("--adapter", "empty"),
-    ("--model", "empty"),
     ("--method", "blank"),
     ("--seed", "5000 digits"),
     ("--region-source", "label only"),

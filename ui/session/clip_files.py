@@ -16,7 +16,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ClipError, RequestError, shorten
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.project import load_project, save_project
+from regrain.editing.request.project import FILE, load_project, save_project
 from regrain.ui.server.media import Media, link_or_copy
 from regrain.ui.session.clips import OpenedClip, is_archive, open_upload, prepare
 from regrain.ui.session.session import Session
@@ -80,6 +80,8 @@ class ClipFiles:
             EditingError: It is not there, or cannot be read.
         """
         file = Path(path.strip().strip("\"'")).expanduser()
+        if file.name == FILE:
+            file = file.parent
         projects = self.visits.projects
         if not path.strip() or not file.is_absolute():
             raise RequestError("path", "Give the whole path, like /home/you/clip.mp4.")

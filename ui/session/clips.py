@@ -23,7 +23,13 @@ from regrain.editing.media.writing import timing_of, write_video
 from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.pipeline.shipped_results import ShippedResult
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.project import FILE, load_project, overlapping_masks, uses
+from regrain.editing.request.project import (
+    FILE,
+    is_relative,
+    load_project,
+    overlapping_masks,
+    uses,
+)
 from regrain.editing.request.usual import usual_way
 from regrain.editing.storage.folders import visible
 
@@ -393,6 +399,8 @@ def unpack(
         RequestError: There are too many files or bytes, or a file that must not be
             there.
     """
+    for entry in archive.infolist():  # as some programs on Windows pack
+        entry.filename = entry.filename.replace("\\", "/")
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > _MAX_FILES:
         raise RequestError(
@@ -425,7 +433,7 @@ def unpack(
 def _check_entry(entry: zipfile.ZipInfo, path: Path, root: Path) -> None:
     """Refuse an entry that would be written outside the root, or is a link or a
     device."""
-    if not path.is_relative_to(root) or "\\" in entry.filename:
+    if not path.is_relative_to(root) or not is_relative(entry.filename):
         raise RequestError(
             "project",
             f"{shorten(entry.filename)} points outside the archive. Remove it.",

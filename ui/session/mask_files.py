@@ -12,7 +12,13 @@ from pathlib import Path
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import MaskError, RequestError, shorten
 from regrain.editing.media.images import IMAGE_SUFFIXES, pictures_in
-from regrain.editing.media.labels import extent_of, names_of, open_regions, understood
+from regrain.editing.media.labels import (
+    check_names,
+    extent_of,
+    names_of,
+    open_regions,
+    understood,
+)
 from regrain.editing.request.project import FILE
 from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import visible
@@ -94,8 +100,10 @@ def read_tracks(
         folders = [entry for entry in visible(path) if entry.is_dir()]
         for inner in [path, *folders]:
             pictures = pictures_in(inner)
-            unused = enumerate(pictures) if len(pictures) == total else ()
-            for index, picture in unused:
+            if len(pictures) != total:
+                continue
+            check_names([picture.name for picture in pictures])
+            for index, picture in enumerate(pictures):
                 if index not in used:
                     picture.unlink()
     masks = open_regions(path, len(used), size, colors=colors, original=original)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from regrain.editing.errors import RequestError, shorten
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.boxes import read_focus
 from regrain.masks.models.finders import usual_tracker
 from regrain.ui.session.session import WORDS, Session, Words
-from regrain.ui.values.kept import Content, KeptRegion, MaskFiles, damaged
+from regrain.ui.values.kept import MASKS, Content, KeptRegion, MaskFiles, damaged
 from regrain.ui.values.layers import KeptLayer, MaskLayer
 from regrain.ui.values.mask_models import trackers
 from regrain.ui.values.state import State, Undo
@@ -86,6 +88,13 @@ def take_work(session: Session, content: Content, masks: MaskFiles) -> None:
         work = _WORK.validate_python(content, context=masks)
         read_focus(work.focus)
         steps = _undo(work.undo, work.shape) if work.undo else Undo()
+    except OSError as error:
+        lost = Path(error.filename).name
+        raise RequestError(
+            "project",
+            f"{shorten(f'{MASKS}/{lost}')} is missing from its folder. Put it back, from a "
+            "copy of the project.",
+        ) from error
     except (ValidationError, LookupError, TypeError, ValueError) as error:
         raise damaged() from error
     if work.shape != session.state.shape or work.method not in METHODS:

@@ -419,7 +419,12 @@ def _project_layers(opened: OpenedClip) -> dict[int, MaskLayer]:
         return {}
     whole = {}
     if opened.masks:
-        whole = open_regions(opened.masks, len(opened.frames), request.clip.size)
+        whole = open_regions(
+            opened.masks,
+            len(opened.frames),
+            request.clip.size,
+            beside=request.clip.names,
+        )
     layers = {}
     for region in request.regions:
         masks = whole.get(region.label) or mask_of(

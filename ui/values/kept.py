@@ -63,14 +63,11 @@ class MaskFiles:
         return self._names[id(packed)]
 
     def fetch(self, name: str) -> bytes:
-        """Read the mask of a name; a RequestError if it is gone."""
+        """Read the mask of a name; an OSError if it is gone."""
         if not name:
             return b""
-        try:
-            if name not in self.named:
-                self.named[name] = (self.folder / MASKS / name).read_bytes()
-        except OSError:
-            raise damaged() from None
+        if name not in self.named:
+            self.named[name] = (self.folder / MASKS / name).read_bytes()
         return self.named[name]
 
 

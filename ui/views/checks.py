@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from regrain.editing.errors import EditingError, PromptError
 from regrain.editing.models.files.reader import Reader
 from regrain.editing.models.files.words import Unknown
+from regrain.editing.params.phrases import WORD
 from regrain.editing.params.registry import check_params
 from regrain.editing.request.compose import compose
 from regrain.editing.request.edit import Edit
@@ -37,7 +38,7 @@ _QUALITIES = (
     "light|bright|big|large|huge|small|little|tiny|tall|short|long|old|young|new"
 )
 _THING = re.compile(
-    rf"\b(?:a|an|the|another)\s+(?:(?:{_QUALITIES})\s+)*(?P<noun>\w+)", re.I
+    rf"\b(?:a|an|the|another)\s+(?:(?:{_QUALITIES})\s+)*(?P<noun>{WORD})", re.I
 )
 _PLACE = re.compile(
     "left|right|top|bottom|front|back|background|foreground|middle|cent(?:re|er)|side",

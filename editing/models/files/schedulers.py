@@ -133,6 +133,7 @@ GUIDED_LCM = FewStep("LCM", "lcm", 4, 8.0)
 # names have in which it means this, the base and the number of steps (#) beside it, or
 # all of a published name; sampler, steps, guidance, title. "-" stands for any of "-_. ".
 _NAMES = r"""
+(?<!\d)#      (?!)                                                  lcm              4 1  few steps
 animatelcm     ^animatelcm$|animatelcm-sd15-[it]2v                    lcm              6 2  AnimateLCM
 lcm            lcm-lora-(?:weights-)?(?:sd-?v?1-?5|sdxl|ssd-1b)       lcm              4 1  LCM
 lcm            sd(?:15|xl)-lcm-lora|lcm-#                             lcm              4 1  LCM
@@ -141,7 +142,7 @@ hyper          hyper-sd(?:15|xl)?-1-?steps?                           tcd       
 hyper          hyper-sd(?:15|xl)?-#-cfg                               ddim_trailing    8 5  Hyper-SD
 hyper          hyper-sd(?:15|xl)?-#                                   ddim_trailing    8 1  Hyper-SD
 dmd2?          dmd2-sdxl-#                                            lcm              4 1  DMD2
-lightning      wan2-?2(?:-\w+)*-#-lora-(?:rank\d+-seko-v\d+|\d{6})   lcm              4 1  Lightning for Wan
+lightning      wan2-?2(?:-\w+)*-#-(?:lora-)?(?:rank\d+-seko-v\d+|\d{6}) lcm             4 1  Lightning for Wan
 lightning      wan2-?2(?:-\w+)*-lightning(?:-\w+)*-#                 lcm              4 1  Lightning for Wan
 lightning      sdxl-lightning-#                                       euler            4 1  Lightning
 turbo          ^sd-?(?:xl-)?turbo(?:-1-0|-lora-v1)?(?:-fp16)?$        euler_ancestral  4 1  Turbo
@@ -174,25 +175,29 @@ _BY_CLASS = {
     "EulerAncestralDiscreteScheduler": FewStep(_XL, "euler_ancestral", sign=_SPACING),
 }
 _TITLES = ("ss_output_name", "modelspec.title")
+_STEPS = r"(?<![a-z0-9])([1-9]\d?)[-_. ]?steps?(?![a-z0-9])"
 
 
 def by_name(name: str, metadata: Values) -> FewStep | None:
-    """Recognise a file by its published name, its folder's together with its own, or
-    the titles in its metadata, which may also say the number of steps.
+    """Recognise a file by its published name, those of two folders together with its
+    own, or the titles in its metadata, which may also say the number of steps.
 
     One word of them alone is a sign that proves nothing; None without any.
     """
     guess = None
     titles = (str(metadata.get(key, "")) for key in _TITLES)
-    folder = re.sub(r"[/\\](?=[^/\\]+\.safetensors$)", "-", name)
+    folder = name
+    # on the hub, what is in front is an owner
+    if name.endswith(".safetensors") or re.search(_STEPS, name.lower()):
+        folder = re.sub(r"[/\\](?=(?:[^/\\]+[/\\])?[^/\\]+$)", "-", name)
     for title, line in product((name, folder, *titles), _NAMES.strip().splitlines()):
         last = re.sub(r".*[/\\](?=.)|[/\\]$|\.safetensors$", "", title)
         own = re.sub("[-_. ]+", "-", last.lower())
-        word, published, sampler, steps, scale, kind = line.split(maxsplit=5)
-        pattern = published.replace("#", r"([1-9]\d?)-?steps?")
+        line = line.replace("#", r"[1-9]\d?-?steps?")
+        word, pattern, sampler, steps, scale, kind = line.split(maxsplit=5)
         found = re.search(f"(?<![a-z0-9])(?:{pattern})(?![a-z0-9])", own)
-        if found and found.lastindex:
-            steps = found[1]
+        if stated := re.search(_STEPS, own):
+            steps = stated[1]
         of_kind = FewStep(kind, cast("Sampler", sampler), int(steps), float(scale))
         if found:
             return of_kind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 from math import inf
 from pathlib import Path
 
@@ -14,6 +15,17 @@ from regrain.editing.models.files.facts import EXPERTS, INDEX, ModelFacts
 from regrain.editing.models.files.location import parse_lora
 
 _WORDS = dict(zip(EXPERTS, ("high", "low"), strict=True))
+# Words by which the names of a pair differ, that of an expert first.
+_PAIRS = dict(
+    zip(
+        EXPERTS,
+        (
+            ("high low", "highnoise lownoise", "hi lo", "h l", "hn ln"),
+            ("low high", "lownoise highnoise", "lo hi", "l h", "ln hn"),
+        ),
+        strict=True,
+    )
+)
 
 
 def high_from(facts: ModelFacts) -> float:
@@ -76,11 +88,10 @@ def notes_on(loras: Sequence[str], networks: Sequence[str]) -> list[str]:
                 f"{name} changes the expert for {_WORDS[part]} noise alone, as its name "
                 "says. Rename it if it is for both."
             )
-        elif part := _named(text)[0]:
+        elif _named(text)[0] or _alike(text, loras):
             notes.append(
-                f"The name of {name} says {_WORDS[part]}, which alone changes nothing: "
-                f"it changes both experts. If it is for {_WORDS[part]} noise, write "
-                f"{_WORDS[part]}_noise into its name, or give the other of the pair."
+                f"{name} changes both experts. If it is one of a pair, give the other, "
+                "too, and write high_noise and low_noise into their names."
             )
     return notes
 
@@ -88,32 +99,52 @@ def notes_on(loras: Sequence[str], networks: Sequence[str]) -> list[str]:
 def _meant(text: str, loras: Sequence[str]) -> str:
     """Return the folder of the expert that a LoRA file is for; empty for both.
 
-    Its name says high or low noise, or one of the words where another file of the run
+    Its name says high or low noise, or a word of a pair where another file of the run
     is named alike with the other word; if it says neither, that of its folder does.
     """
-    part, own = _named(text)
-    word = _WORDS.get(part, "")
-    if re.search(rf"{word}[-_. ]?noise", own):
+    part, says_noise = _named(text)
+    if says_noise:
         return part
-    other = own.replace(word, "low" if word == "high" else "high") if word else ""
-    return part if any(other in _names(one) for one in loras) else ""
+    for words in _alike(text, loras):
+        for one, pairs in _PAIRS.items():
+            if words in pairs:
+                return one
+    return ""
 
 
-def _named(text: str) -> tuple[str, str]:
+def _alike(text: str, loras: Sequence[str]) -> list[str]:
+    """Return of each file whose name differs from that of one by a word of several the
+    one's word, and its own."""
+    found = []
+    for other in loras:
+        for names in zip(_names(text), _names(other), strict=True):
+            pairs = zip_longest(*names, fillvalue="")
+            differing = [" ".join(words) for words in pairs if len({*words}) > 1]
+            if len(differing) == 1 < len(names[0]):
+                found += differing
+    return found
+
+
+def _named(text: str) -> tuple[str, bool]:
     """Return the folder of the expert whose word a file has in its name, or else in that
-    of its folder, and that name; empty if it has none or both."""
-    for name in _names(text):
+    of its folder, empty if it has none or both; and whether it says noise after it."""
+    for words in _names(text):
         named = [
             part
             for part, word in _WORDS.items()
-            if re.search(rf"(?<![a-z]){word}(?:noise)?(?![a-z])", name)
+            if word in words or f"{word}noise" in words
         ]
+        if len(named) == 1:
+            return named[0], f"{_WORDS[named[0]]}noise" in "".join(words)
         if named:
-            return named[0] if len(named) == 1 else "", name
-    return "", ""
+            break
+    return "", False
 
 
-def _names(text: str) -> list[str]:
-    """Return the name of a LoRA file, that with its folder, and with the one above."""
-    place = Path(parse_lora(text).model.lower())
-    return ["/".join(place.parts[-count:]) for count in (1, 2, 3)]
+def _names(text: str) -> list[list[str]]:
+    """Return the words of the name of a LoRA file, of that with its folder, and of that
+    with the one above; a capital letter after a small one begins a word."""
+    name = parse_lora(text).model.removesuffix(".safetensors")
+    parts = Path(re.sub(r"(?<=[a-z\d])(?=[A-Z])", "_", name).lower()).parts
+    names = ("/".join(parts[-count:]) for count in (1, 2, 3))
+    return [re.findall(r"[^\W\d_]+|\d+", name) for name in names]

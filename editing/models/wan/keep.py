@@ -29,7 +29,8 @@ def kept_of(frames: RgbFrames, areas: list[Masks], kind: Kept) -> RgbFrames:
     Raises:
         ModelError: Weights that estimate depth or pose are missing.
 
-    Source: the annotators of VACE as released; its layout draws black on white.
+    Source: the annotators of VACE as released, whose layout draws black on white; but
+        for "grey", where theirs swaps red and blue.
     """
     if kind == "grey":
         values = frames @ np.float32([0.299, 0.587, 0.114])

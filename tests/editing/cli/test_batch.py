@@ -15,7 +15,8 @@ from running import hanging, kill
 
 from regrain.editing import load_project, save_project
 from regrain.editing.__main__ import main
-from regrain.editing.cli.batch import edit_on_ray
+from regrain.editing.cli.batch import edit_on_ray, find_projects
+from regrain.editing.errors import RequestError
 from regrain.editing.pipeline import runner
 
 
@@ -164,3 +165,17 @@ def test_a_cluster_that_is_not_there_is_one_line(projects, tmp_path, capsys):
     command = ["batch", str(projects[0]), "-o", str(tmp_path / "out")]
     assert main([*command, "--ray", "127.0.0.1:1"]) == 2
     assert "cannot be reached" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_given_twice_is_told_from_two_of_one_name(tmp_path):
+    one = write_project(tmp_path / "one")
+    (tmp_path / "link").symlink_to(one)
+    for again in (f"{one}/", f"{one.parent}/./one", tmp_path / "link", one):
+        with pytest.raises(RequestError, match="'one' is given twice. Give it once."):
+            find_projects([str(one), str(again)])
+    assert [*find_projects([str(one)])] == ["one"]
+    other = write_project(tmp_path / "other" / "ONE")
+    with pytest.raises(RequestError, match="Two are called 'ONE'. Rename one."):
+        find_projects([str(one), str(other)])
+    other.rename(other.with_name("two"))
+    assert [*find_projects([str(one), str(other.with_name("two"))])] == ["one", "two"]

@@ -107,3 +107,10 @@ def test_each_line_is_refused_and_leaves_all_as_it_was(folder, capsys):
     found = {line: said(line, folder, capsys) for line in read_json(REFUSED)}
     found, expected = recorded(found, REFUSED)
     assert found == expected
+
+
+def test_words_may_be_empty_and_names_that_a_project_has_may_be_taken_off(folder):
+    change(folder / "project", motion="storybook/motion")
+    nothing = [f"--{name}=" for name in ("source-prompt", "prompt")]
+    assert editing(["new", "clip.mp4", "-o", "new", *nothing]) == 0
+    assert editing(["check", "project", "--prompt", ""]) == 0

@@ -31,6 +31,10 @@ def test_words_are_compared_without_case_and_punctuation():
     assert [w.text for w in words("  A Spider-Man  rides, down the road... (don't)")] == [
         "a", "spider-man", "rides", "down", "the", "road", "don't",
     ]  # fmt: skip
+    joined = words("cat,dog.Fox the girl’s hot‑dog at f/1.8 -- dogs’ 1,000")
+    assert [word.text for word in joined] == [
+        "cat", "dog", "fox", "the", "girl's", "hot-dog", "at", "f/1.8", "dogs", "1,000",
+    ]  # fmt: skip
     assert new_words(f"{JEEP},", f"watercolor Painting of {JEEP}.") == (
         (),
         ("watercolor", "painting"),

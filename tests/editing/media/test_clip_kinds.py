@@ -4,6 +4,7 @@ pictures, animated AVIF."""
 import os
 import struct
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -83,6 +84,57 @@ SAID = {
 }
 
 
+def more_tracks(path, sounds, subtitles):
+    """A video of a tone, so many times over, and of lines of text."""
+    plain = write_clip(path.with_name("plain.mkv"), moving(3), tone_at=0.0)
+    text = path.with_name("plain.srt")
+    text.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n\n")
+    counts = {"video": 1, "audio": sounds, "subtitle": subtitles}
+    with (
+        av.open(str(plain)) as one,
+        av.open(str(text)) as two,
+        av.open(path, "w") as out,
+    ):
+        copies = {}
+        for stream in (*one.streams, *two.streams):
+            kind = stream.type
+            new = [out.add_stream_from_template] * counts[kind]
+            copies[kind] = [add(stream) for add in new]
+        for packet in chain(one.demux(), two.demux()):
+            for copy in copies[packet.stream.type] if packet.size else ():
+                again = av.Packet(bytes(packet))
+                again.pts, again.dts = packet.pts, packet.dts
+                again.duration, again.time_base = packet.duration, packet.time_base
+                again.is_keyframe, again.stream = packet.is_keyframe, copy
+                out.mux(again)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "tracks", "said"),
+    [
+        ("a.mkv", (1, 0), ""),
+        (
+            "a.mkv",
+            (2, 0),
+            "has 2 sound tracks; the edit has the first that can be read.",
+        ),
+        (
+            "a.mp4",
+            (3, 0),
+            "has 3 sound tracks; the edit has the first that can be read.",
+        ),
+        ("a.mkv", (1, 1), "has subtitles; the edit has none."),
+    ],
+)
+def test_tracks_that_an_edit_does_not_keep_are_said(tmp_path, name, tracks, said):
+    clip = open_clip(more_tracks(tmp_path / name, *tracks))
+    assert [warning[len(repr(name)) + 1 :] for warning in clip.warnings] == (
+        [said] if said else []
+    )
+    assert clip.audio
+
+
 @pytest.mark.parametrize("kind", SAID)
 def test_what_a_file_says_and_nothing_does_is_said(tmp_path, kind):
     write, said = SAID[kind]
@@ -97,8 +149,9 @@ def test_what_a_file_says_and_nothing_does_is_said(tmp_path, kind):
 
 def test_sound_that_is_read_is_enough():
     sounds = [SimpleNamespace(codec_context=one) for one in (None, "aac")]
-    streams = SimpleNamespace(audio=sounds)
-    assert [*_notes(SimpleNamespace(streams=streams, dumps_format=str))] == []
+    streams = SimpleNamespace(audio=sounds, subtitles=())
+    (said,) = _notes(SimpleNamespace(streams=streams, dumps_format=str))
+    assert "the edit has the first that can be read" in said
 
 
 def decoded(path, stream=0):

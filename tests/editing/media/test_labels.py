@@ -228,3 +228,28 @@ def distance_to(inside):
     for at_y, at_x in np.argwhere(inside):
         distance = np.minimum(distance, np.hypot(y - at_y, x - at_x))
     return distance
+
+
+@pytest.mark.parametrize("size", [(7, 6), (5, 4), (14, 10)])
+def test_masks_of_another_size_are_to_be_resized_or_of_another_shape_cropped(
+    tmp_path, size
+):
+    width, height = size
+    save(tmp_path, np.full((height, width), 255, np.uint8))
+    said = "the clip is 7x5. Resize it; if its shape is another, crop or pad it"
+    with pytest.raises(MaskError, match=said):
+        read_labels(tmp_path, 1, (7, 5))
+    save(tmp_path, np.full((5, 7), 255, np.uint8))
+    assert read_labels(tmp_path, 1, (7, 5)).all()
+
+
+@pytest.mark.parametrize("count", [9, 7])
+def test_too_many_or_too_few_masks_are_refused_and_one_per_frame_taken(tmp_path, count):
+    save(tmp_path, *np.full((count, 5, 7), 255, np.uint8))
+    said = f"has {count} masks, .* 8 frames. Use one per used frame"
+    with pytest.raises(MaskError, match=said):
+        read_labels(tmp_path, 8, (7, 5))
+    save(tmp_path, *np.full((8, 5, 7), 255, np.uint8))
+    for extra in sorted(tmp_path.iterdir())[8:]:
+        extra.unlink()
+    assert read_labels(tmp_path, 8, (7, 5)).all()

@@ -421,3 +421,17 @@ def test_what_was_understood_is_said(frames):
     assert understood(Labels(labels)) == understood(masks) == said
     none = "0 regions: 0 % of the picture, on 0 of 4 frames"
     assert understood(Labels(labels * 0)) == none
+
+
+@pytest.mark.parametrize("soft", ["SOFT", "RAMP", "three levels"])
+def test_white_with_soft_edges_is_said_to_be_soft_and_taken_once_it_is_not(
+    soft, tmp_path
+):
+    levels = np.digitize(SOFT, (40, 200)).astype(np.uint8) * 127
+    image = {"SOFT": SOFT, "RAMP": RAMP, "three levels": levels}[soft]
+    save_all(tmp_path, Image.fromarray(image))
+    said = "'00000.png' has greys or soft edges: make them black or white. Use "
+    with pytest.raises(MaskError, match=said):
+        open_regions(tmp_path, 1, SIZE)
+    save_all(tmp_path, Image.fromarray(grey(image >= 128)))
+    close(open_regions(tmp_path, 1, SIZE), {1: image >= 128})

@@ -1,4 +1,5 @@
 import os
+import unicodedata
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from regrain.editing.request.project import (
     FILE,
     load_project,
     save_project,
+    uses,
 )
 from regrain.editing.storage.local_models import ASSETS
 from tests.hostile.base import changed
@@ -181,3 +183,17 @@ def test_a_local_model_is_not_written_into_a_project(tmp_path):
     with pytest.raises(RequestError, match=r"^model: "):
         save_project(EditRequest(clip, None, (), model="/models/sd"), tmp_path / "p")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_may_be_written_in_another_form_of_unicode(folder, forms):
+    """As archives come from one system to another."""
+    clip = read_json(folder / FILE)["clip"]["path"]
+    for field, old in {"clip.path": clip, "masks": "masks"}.items():
+        new = f"caf\u00e9/{old[0]}\u00e9{Path(old).suffix}"
+        told, stored = (unicodedata.normalize(form, new) for form in forms)
+        (folder / stored).parent.mkdir(exist_ok=True)
+        (folder / old).rename(folder / stored)
+        change(folder, field, told)
+    assert (load_project(folder).labels == halves(3)).all()
+    assert uses(folder)[0].is_file()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fake_hub import reach, serve_hub
+from huggingface_hub.utils import close_session
 from published_sam import write_sam2
 
 from regrain.editing.errors import ModelError
@@ -145,3 +146,15 @@ def test_where_nothing_may_be_fetched(online, monkeypatch):
         [sys.executable, "-c", code], text=True, cwd=root, env=environment
     )
     assert "HF_HUB_OFFLINE" in said
+
+
+def test_certificates_that_are_not_there_are_named(online, tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nowhere.pem"))
+    close_session()
+    said = (
+        r"cannot be fetched \(\$SSL_CERT_FILE names no file: correct it, or unset it\)"
+    )
+    with pytest.raises(ModelError, match=said):
+        [*fetch()]
+    monkeypatch.delenv("SSL_CERT_FILE")
+    assert [*fetch()]

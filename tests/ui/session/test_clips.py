@@ -5,6 +5,7 @@ import itertools
 import shutil
 import zipfile
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -321,3 +322,25 @@ def test_a_clip_too_small_for_optical_flow_is_refused_when_it_is_opened(tmp_path
 def test_only_what_was_uploaded_is_opened(said):
     with pytest.raises(ClipError, match="did not arrive"):
         uploaded(said)
+
+
+def test_back_slashes_in_a_zip_are_folders(tmp_path):
+    """As programs on Windows pack it."""
+    picture = Image.new("L", (48, 32), 255)
+    folder = written(tmp_path / "masks", 2, lambda index: picture)
+    for name, inside in (
+        ("good", "car\\1\\{}"),
+        ("bad", "..\\{}"),
+        ("drive", "C:\\{}"),
+    ):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            for file in sorted(folder.iterdir()):
+                info = zipfile.ZipInfo()
+                info.filename = inside.format(file.name)
+                archive.writestr(info, file.read_bytes())
+    read = partial(read_tracks, used=range(2), total=2, size=(48, 32), colors={})
+    tracks, _ = read([tmp_path / "good.zip"], tmp_path / "good")
+    assert [*tracks[1]] == [0, 1]
+    for name in ("bad", "drive"):
+        with pytest.raises(MaskError, match="points outside the archive"):
+            read([tmp_path / f"{name}.zip"], tmp_path / name)

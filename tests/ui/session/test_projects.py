@@ -526,3 +526,20 @@ def test_what_is_tracked_leaves_a_drawn_frame_as_it_is(session):
     assert drawn.layers[label].drawn == [1]
     assert drawn.tracked(label, 1, box(20, 30), 0.5) is drawn
     assert drawn.tracked(label, 2, box(20, 30), 0.5).layers[label].score == {2: 0.5}
+
+
+def test_a_project_is_opened_by_its_file_too(visits, clip, tmp_path):
+    folder = tmp_path / "project"
+    save_project(EditRequest(open_clip(clip), None, (), prompt="a pig"), folder)
+    for path in (folder, folder / "project.json", f'"{folder}/project.json"'):
+        assert opened(visits, path).prompt == "a pig"
+
+
+def test_masks_that_are_gone_are_named_and_come_back(process, root, visits, session):
+    keep(visits, session)
+    masks = root / "my walk" / "masks"
+    masks.rename(root / "aside")
+    with pytest.raises(RequestError, match="'masks/.* is missing .* Put it back"):
+        process().open_project("other", "my walk")
+    (root / "aside").rename(masks)
+    assert process().open_project("other", "my walk").state.layers

@@ -84,3 +84,13 @@ def test_the_rest_of_the_frame_is_what_no_other_region_covers(session):
     assert (labels == 0).sum() == 0
     session.undo()
     assert session.state.rest is None
+
+
+def test_whole_words_of_the_source_prompt_are_offered(session):
+    session.source_prompt = "a hot-dog, the girl’s big cat/dog and a small fox"
+    describe(session, 1, prompt="a fairy", source="a dragon")
+    describe(session, 2, source="a hot-dog")
+    (remark,) = look(session, ANY)
+    assert remark.offers == ("the girl’s", "a small fox")
+    describe(session, 1, source=remark.offers[1])
+    assert look(session, ANY) == []

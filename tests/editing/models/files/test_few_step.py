@@ -66,6 +66,7 @@ Wan2.1_T2V_14B_FusionX_LoRA                          FusionX         lcm        
 Wan2.1_Text_to_Video_14B_FusionX_LoRA                FusionX         lcm              8 1
 vrgamedevgirl84/Wan14BT2VFusioniX                    FusionX         lcm              8 1
 self_forcing_dmd                                     Self_Forcing    lcm              4 1
+Wan2.2-T2V-A14B-4steps-250928-dyno                   Lightning_for_Wan lcm            4 1
 models/sdxl_lightning_8step/                         Lightning       euler            8 1
 """
 # Of each word, names in which it means something else.
@@ -124,6 +125,30 @@ def test_a_folder_and_a_file_say_it_together():
     assert by_name("lightning/ink", {}) is None
 
 
+@pytest.mark.parametrize("end", ["", ".safetensors", "/model.safetensors"])
+def test_a_name_above_says_it(end):
+    for part in ("high_noise_model", "low_noise_model"):
+        kind = by_name(f"a/Wan2.2-T2V-A14B-4steps-250928-dyno/{part}{end}", {})
+        assert (kind.title, kind.steps, kind.sign) == ("Lightning for Wan", 4, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "steps"),
+    [
+        ("my_film_6steps", "few steps", 6),
+        ("ink-8-step.safetensors", "few steps", 8),
+        ("ink_12steps/high_noise_model", "few steps", 12),
+        ("ink 2step/a/model.safetensors", "few steps", 2),
+        ("artist-tcd-8steps", "TCD", 8),
+        ("my_turbo_2step", "Turbo", 2),
+    ],
+)
+def test_a_number_before_step_is_a_proposal(name, title, steps):
+    kind = by_name(name, {})
+    assert (kind.title, kind.steps) == (title, steps)
+    assert f"--set steps={steps} " in kind.guess
+
+
 @pytest.mark.parametrize("word", INNOCENT)
 def test_a_word_is_no_more_than_a_proposal(word):
     names = [name.strip() for name in INNOCENT[word].split(",")]
@@ -144,6 +169,10 @@ def test_other_names_say_nothing():
         "turbocharged",
         "storybook",
         "flashlight",
+        "ink_1000steps",
+        "rank4steps",
+        "4footsteps",
+        "two steps",
     ]:
         assert by_name(name, trained) is None
 

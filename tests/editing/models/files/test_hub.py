@@ -9,6 +9,7 @@ import pytest
 import torch
 from fake_hub import reach, serve_hub
 from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub.utils import close_session
 from json_files import write_json
 from made_models import write_small_model
 from safetensors.torch import load_file
@@ -133,3 +134,17 @@ def test_what_was_complete_when_a_fetch_stopped_is_kept(served):
     assert is_here(ID)
     assert any("text_encoder/model" in path for path in served.asked)
     assert not any("model_index.json" in path for path in served.asked)
+
+
+@pytest.mark.parametrize("named", ["nowhere.pem", "there"])
+def test_certificates_that_are_not_there_are_named(
+    served, tmp_path, monkeypatch, named
+):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / named))  # the second is a folder
+    close_session()
+    said = r"\(\$SSL_CERT_FILE names no file: correct it, or unset it\)"
+    with pytest.raises(ModelError, match=said):
+        fetch(ID)
+    monkeypatch.delenv("SSL_CERT_FILE")
+    *_, last = fetch(ID)
+    assert last.done
