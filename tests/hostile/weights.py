@@ -225,6 +225,9 @@ def _tensors() -> Iterator[Case]:
             "vae/diffusion_pytorch_model.safetensors",
         ):
             yield _with_model(f"{file}, {name}", file, _soft(name), damage_file, name)
+    nowhere = "a link to nothing"
+    for file in ("tokenizer/tokenizer_config.json", "vae/config.json", "words.json"):
+        yield _with_model(f"{file}, {nowhere}", file, "refuse", put, nowhere)
     for name, make in _HEADS.items():
         file = "vae/diffusion_pytorch_model.safetensors"
         yield _with_model(f"vae, {name}", file, "refuse", _fill, make)
@@ -320,6 +323,8 @@ _WRITTEN = (
     "a" * 5000,
     "file@" + "1" * 5000,
     " " * 20_000 + "@1",
+    "owner/name.git",
+    "owner/a--b@1",
 )
 
 
