@@ -229,8 +229,10 @@ class _Wanted:
 
 
 def check_names(names: Sequence[str], beside: Sequence[str] = ()) -> None:
-    """Refuse masks whose names say that they are of other frames than their order does,
-    by MaskError; those named as the frames, `Clip.names`, are of these."""
+    """Refuse masks whose numbers do not follow each other, by MaskError.
+
+    Masks that are named as the frames, `beside`, belong to these.
+    """
     stems, frames = ([Path(one).stem for one in of] for of in (names, beside))
     if stems not in ([], frames) and (said := misnumbered(names)):
         hint = "or name them as the frames are"

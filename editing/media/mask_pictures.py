@@ -179,7 +179,7 @@ class Meaning:
 def _is_grey(picture: Picture) -> bool:
     """Tell whether a picture has no colours, but for those of a codec."""
     spread = np.ptp(picture.pixels, axis=-1)
-    return spread.max() <= (_TINGE if picture.is_lossy else 0)
+    return bool(spread.max() <= (_TINGE if picture.is_lossy else 0))
 
 
 def _is_white(picture: Picture) -> bool:

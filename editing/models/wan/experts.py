@@ -113,8 +113,11 @@ def _meant(text: str, loras: Sequence[str]) -> str:
 
 
 def _alike(text: str, loras: Sequence[str]) -> list[str]:
-    """Return of each file whose name differs from that of one by a word of several the
-    one's word, and its own."""
+    """Compare a file's name with the others of a run.
+
+    Returns:
+        Where one word of several differs, this word and the other file's: `high low`.
+    """
     found = []
     for other in loras:
         for names in zip(_names(text), _names(other), strict=True):
