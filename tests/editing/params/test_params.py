@@ -31,6 +31,8 @@ CASES = [
     (Controls, "canny=a/b@0.7", [{"kind": "canny", "model": "a/b", "weight": 0.7}], (Spec("canny", "a/b", 0.7),)),  # noqa: E501
     (Controls, "pose=my folder@0.5", " pose = my folder @0.5", (Spec("pose", "my folder", 0.5),)),
     (Controls, "canny=a,depth=b", [["canny", "a"], "depth=b"], (Spec("canny", "a"), Spec("depth", "b"))),
+    (Controls, "canny=x@2@1", [["canny", "x@2"]], (Spec("canny", "x@2"),)),
+    (EmphasisWords, "ink=1.2345678", {"ink": 1.2345678}, (Emphasis("ink", 1.2345678),)),
     (EmphasisWords, "ink=5, A fox", {"ink": 5, "A fox": None}, (Emphasis("ink", 5.0), Emphasis("A fox"))),
     (EmphasisWords, "sketch=0.25", [["sketch", 0.25]], (Emphasis("sketch", 0.25),)),
     (Cuts, "none", [], ()),
@@ -68,7 +70,8 @@ def test_nothing_is_nothing(kind):
         ("videograin", "cross_strength", [-0.01]),
         ("videograin", "modulate_until", [None]),
         ("videograin", "feather", [3.1]),
-        ("videograin", "levels", ["fine"]),
+        ("videograin", "keyframes", ["every 0", "auto 0-5", "auto 6-5"]),
+        ("videograin", "levels", ["fine", "1000, 0", "1000, -1"]),
         ("videograin", "preset", ["mine"]),
         ("videograin", "stepz", [1]),
         ("videograin", "window", [1, 2, -1, 1001]),

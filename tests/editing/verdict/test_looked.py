@@ -208,11 +208,14 @@ def test_every_edit_of_a_run_is_looked_at_on_its_own():
 def test_the_whole_frame_is_compared_with_the_description():
     clip = black(3, 48, 64)
     words = {"source_prompt": "a cat and a dog", "prompt": "a fox and a robot"}
+    words |= {"more_prompts": ("a pig",)}
     request = EditRequest(clip, None, (), reader="mine", **words)
-    frames = np.full((3, 48, 64, 3), LOOKS["a fox and a robot"], np.uint8)
-    (seen,) = looking(request, frames)["looked_at"]["regions"]
-    assert seen["says"] == "looks like “a fox and a robot” on 3 of 3 frames"
-    assert seen["region"] is None
+    edits = [np.full((3, 48, 64, 3), LOOKS[one], np.uint8) for one in request.targets]
+    report = looking(request, *edits)
+    for prompt, edit_ in zip(request.targets, (report, *report["others"]), strict=True):
+        (seen,) = edit_["looked_at"]["regions"]
+        assert seen["says"] == f"looks like “{prompt}” on 3 of 3 frames"
+        assert seen["region"] is None
 
 
 def test_nothing_is_said_of_a_region_without_words_and_little_of_one_alone():

@@ -23,6 +23,7 @@ from kept_work import (
     box,
     opened,
     put,
+    ran,
     work,
     written_noise,
 )
@@ -154,6 +155,31 @@ def test_nothing_is_written_twice_and_what_goes_is_removed(clip, root, visits, s
     assert len(masks) == 1
     assert new - masks == {"page.json", "project.json", "masks-2.json"}
     assert not (folder / "masks-1.json").exists()
+
+
+def test_a_run_is_kept_and_shown_in_the_list_until_it_is_removed(
+    root, tmp_path, visits, session
+):
+    keep(visits, session)
+    for key in ("first", "last"):
+        ran(session, tmp_path / key)
+        keep(visits, session)
+        assert visits.projects.listed()[0].picture == f"a picture of {key}"
+    session.history.remove("first")
+    keep(visits, session)
+    assert os.listdir(root / "my walk" / "results") == ["last"]
+
+
+def test_nothing_is_kept_of_an_example_of_which_nothing_but_the_tracker_is_said(
+    root, visits
+):
+    session = visits.get("page")
+    session.tracker = "another"
+    keep(visits, session)
+    assert not root.exists()
+    session.prompt = "a fox"
+    keep(visits, session)
+    assert len(visits.projects.listed()) == 1
 
 
 def test_the_command_line_is_told_once_nothing_changes(
@@ -365,6 +391,12 @@ def test_a_tracker_that_is_gone_is_replaced_by_the_usual_one(process, visits, se
     session.tracker = "flow"  # of earlier versions
     keep(visits, session)
     assert back_in(process()).tracker == "cuts"
+
+
+def test_the_model_that_was_chosen_is_chosen_again(process, visits, session):
+    session.fields = replace(FIELDS, model="mine.safetensors")
+    keep(visits, session)
+    assert back_in(process()).chosen_model == "mine.safetensors"
 
 
 def test_a_tuned_model_of_the_server_is_kept_by_its_name(root, visits, session):
