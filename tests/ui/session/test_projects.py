@@ -55,7 +55,7 @@ from regrain.ui.session import session_store
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.kept_project import PAGE
-from regrain.ui.session.projects import Projects
+from regrain.ui.session.projects import Projects, is_worth
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
 from regrain.ui.values.adapters import Entry
 from regrain.ui.values.layers import Key, MaskLayer
@@ -170,16 +170,15 @@ def test_a_run_is_kept_and_shown_in_the_list_until_it_is_removed(
     assert os.listdir(root / "my walk" / "results") == ["last"]
 
 
-def test_nothing_is_kept_of_an_example_of_which_nothing_but_the_tracker_is_said(
-    root, visits
-):
+@pytest.mark.parametrize(
+    "done", [{"prompt": "a fox"}, {"rev": 1}, {"runs": ["one that goes on"]}]
+)
+def test_an_example_is_kept_once_more_than_the_tracker_is_chosen(visits, done):
     session = visits.get("page")
     session.tracker = "another"
-    keep(visits, session)
-    assert not root.exists()
-    session.prompt = "a fox"
-    keep(visits, session)
-    assert len(visits.projects.listed()) == 1
+    assert not is_worth(session)
+    vars(session).update(done)
+    assert is_worth(session)
 
 
 def test_the_command_line_is_told_once_nothing_changes(
