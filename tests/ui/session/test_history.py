@@ -1,5 +1,6 @@
 """What a page remembers of its runs, and what it says of their figures."""
 
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,9 @@ from made_clips import black
 from regrain.editing import EditRequest, Region, RequestError
 from regrain.editing.request.region import called
 from regrain.editing.verdict.answers import rank, say, unseen
+from regrain.ui.handlers.history_handlers import pack_masks
 from regrain.ui.server.media import Media
+from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.values.history import MAX_RUNS, Choices, History, PastRun
 from regrain.ui.views.metric_summary import (
     FLICKERS,
@@ -112,6 +115,15 @@ def test_files_of_the_history_stay_when_a_run_begins(tmp_path):
     assert sorted((stopped.is_dir(), other.is_dir())) == [False, True]
     media.drop(kept)
     assert not kept.exists()
+
+
+def test_the_masks_of_a_run_are_packed_and_say_where_they_come_from(tmp_path):
+    with zipfile.ZipFile(tmp_path / "project.zip", "w") as project:
+        for name in ("project.json", "masks/0.png", "masks/0.txt", "clip/0.png"):
+            project.writestr(name, name)
+    with zipfile.ZipFile(pack_masks(run(1, tmp_path))) as packed:
+        assert packed.namelist() == ["masks/0.png"]
+        assert packed.comment == MADE_WITH
 
 
 def test_variants_have_seeds_of_their_own():

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from fake_app import tuned_model
 
-from regrain.editing.errors import MaskError
+from regrain.editing.errors import MaskError, RequestError
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
 from regrain.masks.draw import BrushStroke, pack, unpack
@@ -120,6 +120,17 @@ def draw(runs):
     lengths = [int(part) for part in runs.split()]
     flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
     return flat.reshape(HEIGHT, WIDTH)
+
+
+def test_a_region_is_raised_above_the_one_that_covers_it(session, paint):
+    above, below = paint(session), paint(session)
+    for place, order in (((5.5, 5.5), [below, above]), ((40, 30), [above, below])):
+        assert [*session.state.raised(below, 0, place).regions] == order
+
+
+def test_a_region_that_is_gone_is_named(session):
+    with pytest.raises(RequestError, match="Region 9 does not exist"):
+        session.state.change_region(9, source="a man")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
