@@ -20,6 +20,7 @@ from regrain.editing import (
     open_clip,
 )
 from regrain.editing.errors import RequestError, ResourceError
+from regrain.editing.media.clip import ColorTags
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.writing import AI_EDITED
 from regrain.editing.pipeline import outputs
@@ -104,6 +105,11 @@ def test_the_areas_of_a_run_become_a_picture_per_step(request_, result, write):
             # yellow where the edit is let through, else grey
             assert frame[15, yellow, 0] - frame[15, yellow, 2] > 30
             assert np.ptp(frame[15, grey]) < 20
+
+
+def test_an_edit_has_the_colours_of_its_clip(request_, write):
+    request_.clip.tags = ColorTags(6, 2, 6, 6)
+    assert open_clip(write() / "edited.mp4").tags == request_.clip.tags
 
 
 def test_attention_before_and_after_has_one_scale(result, write):
