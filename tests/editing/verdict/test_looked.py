@@ -140,6 +140,14 @@ def test_a_region_that_is_there_and_one_that_is_not():
     assert (seen(report), tally(report)) == ([False, True], "1 of 2 there")
 
 
+def test_what_a_region_looks_like_on_most_frames_is_named():
+    frames = drawn()
+    frames[4:6, 22:42, 38:58] = LOOKS["a dog"]
+    frames[6:, 22:42, 38:58] = LOOKS["a cat"]
+    right, _ = looking(asked(), frames)["looked_at"]["regions"]
+    assert (right["region"], right["instead"]) == ("right", "a cat")
+
+
 def test_half_of_the_frames_are_too_few_unless_the_rule_of_the_reader_says_so(
     by_colour, monkeypatch
 ):

@@ -22,6 +22,7 @@ from regrain.editing import (
 )
 from regrain.editing.media.clip import ColorTags
 from regrain.editing.media.images import FRAME_SUFFIXES
+from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import write_video
 from regrain.masks.draw import unpack
 from regrain.masks.track.propagate import propagate
@@ -76,6 +77,14 @@ def test_a_short_clip_is_taken_whole_and_its_frames_are_kept(upload, clip):
     assert opened.source.stat().st_size > 500
     with Image.open(opened.strip) as strip:
         assert strip.size == (12 * 96, 72)
+
+
+def test_the_shown_video_has_the_times_of_the_clip(tmp_path):
+    times = (Fraction(0), Fraction(1, 2), Fraction(2))
+    clip = ArrayClip(frames(3), times=times)
+    opened = prepare("", "a", EditRequest(clip, None, ()), tmp_path / "a")
+    opened.ensure_source()
+    assert VideoClip(opened.source).times == times
 
 
 def test_a_long_clip_is_thinned_a_part_can_be_chosen_and_what_is_too_much_is_said(

@@ -256,16 +256,17 @@ def test_nothing_is_said_of_a_run_at_which_nobody_was_to_look(seen):
 def test_of_variants_the_best_comes_first_and_other_runs_stay_where_they_are():
     history = History()
     history.add(replace(run(0), rank=(1.0, 0.9)))
-    for number, there in enumerate(((False,), (True,), (True, False)), 1):
+    seen = ((False,), (True,), (True, False), (True,))  # of equals the last is first
+    for number, there in enumerate(seen, 1):
         rated = replace(run(number), press="p", rank=rank(looked_at(*there)))
         history.add(rated)
-    assert [one.key for one in history.runs] == ["2", "3", "1", "0"]
-    assert history.shown == ("3",)
-    history.add(replace(run(4), press="q"))
-    history.add(run(5))
-    assert [one.key for one in history.runs] == ["5", "4", "2", "3", "1", "0"]
+    assert [one.key for one in history.runs] == ["4", "2", "3", "1", "0"]
+    assert history.shown == ("4",)
+    history.add(replace(run(5), press="q"))
+    history.add(run(6))
+    assert [one.key for one in history.runs] == ["6", "5", "4", "2", "3", "1", "0"]
     best = [history.best(press) for press in ("p", "q", "")]
-    assert [one and one.key for one in best] == ["2", None, None]
+    assert [one and one.key for one in best] == ["4", None, None]
 
 
 def test_cards_of_variants_say_their_seed_and_which_is_the_best():

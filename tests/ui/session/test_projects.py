@@ -392,6 +392,21 @@ def test_a_tracker_that_is_gone_is_replaced_by_the_usual_one(process, visits, se
     assert back_in(process()).tracker == "cuts"
 
 
+def test_masks_that_came_back_are_not_written_again(root, process, visits, session):
+    keep(visits, session)
+
+    def written():
+        files = (root / "my walk" / "masks").iterdir()
+        return {file.name: file.stat().st_mtime_ns for file in files}
+
+    before = written()
+    visits = process()
+    back = back_in(visits)
+    back.source_prompt = "later"
+    keep(visits, back)
+    assert written() == before
+
+
 def test_the_model_that_was_chosen_is_chosen_again(process, visits, session):
     session.fields = replace(FIELDS, model="mine.safetensors")
     keep(visits, session)
