@@ -12,6 +12,7 @@ from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.values.fields import Fields
+from regrain.ui.values.history import Choices, PastRun
 from regrain.ui.values.layers import MaskLayer
 
 FIELDS = Fields(
@@ -68,6 +69,16 @@ def work(visits, clip):
         session.describe({"source_prompt": "a cat and a dog", "regions": [words]})
         session.fields = FIELDS
     return session
+
+
+def ran(session, folder):
+    """Add a run of a session, whose files are in a new folder of its name."""
+    folder.mkdir()
+    choices = Choices.of(session.opened.request, session.id, "")
+    picture = f"a picture of {folder.name}"
+    run = PastRun(folder.name, folder, *["x"] * 5, picture, choices)
+    run.write({})
+    session.history.add(run)
 
 
 def put(session, **changes):

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from regrain.editing.media.lazy_frames import Numbers
@@ -178,7 +179,7 @@ def read_levels(given: object) -> str | tuple[float, ...]:
 
 def write_levels(levels: str | tuple[float, ...]) -> str:
     """Write noise levels as `read_levels` reads them."""
-    return levels if isinstance(levels, str) else _list(f"{one:g}" for one in levels)
+    return levels if isinstance(levels, str) else _list(map(_exactly, levels))
 
 
 def read_emphasis(given: object) -> tuple[Emphasis, ...]:
@@ -223,7 +224,7 @@ def write_control(specs: Iterable[ControlSpec]) -> str:
     for kind, model, weight in specs:
         text = f"{kind}={model}"
         is_plain = weight == 1 and split_weight(model)[1] is None
-        texts.append(text if is_plain else f"{text}@{weight:g}")
+        texts.append(text if is_plain else f"{text}@{_exactly(weight)}")
     return ",".join(texts)
 
 
@@ -295,13 +296,15 @@ def _list(items: Iterable[object]) -> str:
     return ", ".join(map(str, items))
 
 
+def _exactly(number: float) -> str:
+    """Write a number so that the same is read: 5.0 as 5, and without an exponent."""
+    return np.format_float_positional(number, trim="-")
+
+
 def _write_emphasis(emphasis: Iterable[Emphasis]) -> str:
     texts = []
     for words, factor in emphasis:
-        if factor is not None:
-            # exactly, and 5.0 as 5
-            words = f"{words}={int(factor) if factor == int(factor) else factor!r}"
-        texts.append(words)
+        texts.append(words if factor is None else f"{words}={_exactly(factor)}")
     return _list(texts)
 
 

@@ -215,10 +215,11 @@ def open_upload(
     if woven:
         notes.append("The clip is interlaced; its fields were made whole frames.")
     _check_stored(used, _shown_size(clip.size))
+    warnings = clip.warnings  # of the user's file: a scaled one has another name
     if max(clip.size) > MAX_SIDE:
         clip, smaller = _shrunk(clip, folder / "clip.mp4")
         notes.append(smaller)
-    notes += [f"Note: {warning}" for warning in clip.warnings]
+    notes += [f"Note: {warning}" for warning in warnings]
     opened = prepare(
         "",
         file.name,

@@ -7,6 +7,7 @@ from videograin_formulas import lifted
 from regrain.editing.attention.backends import attention
 from regrain.editing.attention.regions import (
     Partition,
+    clip_labels,
     grid_labels,
     merged,
     modulate,
@@ -82,6 +83,17 @@ def test_grid_labels_take_the_majority_and_keep_small_regions():
     grid = grid_labels(labels, 2, 4, 3).view(2, 2, 4)
     assert grid[0].tolist() == [[2, 0, 1, 1], [0, 0, 1, 1]]
     assert grid[1].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1]]
+
+
+def test_a_region_has_half_of_a_cell_and_a_quarter_of_a_token_that_spans_frames():
+    labels = torch.zeros(1, 4, 8, dtype=torch.int64)
+    labels[:, :, 2:] = 1
+    assert grid_labels(labels, 1, 2, 2).tolist() == [[1, 1]]
+    labels[:, :, :4] = torch.eye(4)
+    latents = torch.zeros(1, dtype=torch.int64)
+    assert clip_labels(labels, 1, 2, 2, latents).tolist() == [[1, 1]]
+    labels[:, 0, 0] = 0
+    assert clip_labels(labels, 1, 2, 2, latents).tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("label_rows", [1, 2])

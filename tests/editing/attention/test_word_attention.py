@@ -40,3 +40,11 @@ def test_no_strength_is_plain_attention():
     out, before, after = attend_to_words(q, k, v, binding)
     assert torch.allclose(out, attention(q, k, v), rtol=0, atol=1e-12)
     assert torch.allclose(before, after, rtol=0, atol=1e-6)
+
+
+def test_columns_of_a_region_that_fills_the_clip_stay():
+    q, k, v, codes, a = case()
+    kept, moved = (bind(torch.ones_like(codes), a, share) for share in (0, 0.3))
+    expected = attend_to_words(q, k, v, kept)
+    for found, one in zip(attend_to_words(q, k, v, moved), expected, strict=True):
+        assert torch.equal(found, one)

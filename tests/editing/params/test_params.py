@@ -23,7 +23,10 @@ from regrain.editing.params.written import (
     Cuts,
     Emphasis,
     EmphasisWords,
+    Levels,
     Words,
+    read_keyframes,
+    write_keyframes,
 )
 from regrain.editing.request.project import schema
 
@@ -31,8 +34,13 @@ CASES = [
     (Controls, "canny=a/b@0.7", [{"kind": "canny", "model": "a/b", "weight": 0.7}], (Spec("canny", "a/b", 0.7),)),  # noqa: E501
     (Controls, "pose=my folder@0.5", " pose = my folder @0.5", (Spec("pose", "my folder", 0.5),)),
     (Controls, "canny=a,depth=b", [["canny", "a"], "depth=b"], (Spec("canny", "a"), Spec("depth", "b"))),
+    (Controls, "canny=x@2@1", [["canny", "x@2"]], (Spec("canny", "x@2"),)),
+    (EmphasisWords, "ink=1.2345678", {"ink": 1.2345678}, (Emphasis("ink", 1.2345678),)),
     (EmphasisWords, "ink=5, A fox", {"ink": 5, "A fox": None}, (Emphasis("ink", 5.0), Emphasis("A fox"))),
     (EmphasisWords, "sketch=0.25", [["sketch", 0.25]], (Emphasis("sketch", 0.25),)),
+    (Controls, "canny=a@0.0000001", [["canny", "a", 1e-7]], (Spec("canny", "a", 1e-7),)),
+    (Controls, "canny=a@0.7654321", [["canny", "a", 0.7654321]], (Spec("canny", "a", 0.7654321),)),
+    (Levels, "999.1234567, 522", [999.1234567, 522], (999.1234567, 522.0)),
     (Cuts, "none", [], ()),
     (Cuts, "8, 24", [24, 8, 8], (8, 24)),
     (Words, "a cat, the grass", ["a cat", "the grass"], ("a cat", "the grass")),
@@ -46,6 +54,11 @@ def test_text_and_json_are_the_same_value_and_written_as_text(kind, text, plain,
     for given in (text, plain, value, kept):
         assert adapter.validate_python(given) == value
     assert adapter.dump_python(value) == json.loads(adapter.dump_json(value)) == text
+
+
+@pytest.mark.parametrize("text", ["all", "every 4", "auto 2-9", "0, 8"])
+def test_key_frames_are_written_as_they_are_read(text):
+    assert write_keyframes(read_keyframes(text)) == text
 
 
 @pytest.mark.parametrize("kind", [Controls, EmphasisWords, Words])
@@ -68,7 +81,9 @@ def test_nothing_is_nothing(kind):
         ("videograin", "cross_strength", [-0.01]),
         ("videograin", "modulate_until", [None]),
         ("videograin", "feather", [3.1]),
+        ("videograin", "keyframes", ["every 0", "auto 0-5", "auto 6-5"]),
         ("videograin", "levels", ["fine"]),
+        ("flow_regions", "levels", ["1000, 0", "1000, -1"]),
         ("videograin", "preset", ["mine"]),
         ("videograin", "stepz", [1]),
         ("videograin", "window", [1, 2, -1, 1001]),

@@ -271,6 +271,7 @@ def test_a_margin_shows_each_edit_where_it_differs_from_the_source():
     given = check_params("videograin", {"feather": 0.0, "steady": 0.0})
     result = assembled(Inverting(), asked, given, 32, draft)
     (other,) = result.others
+    assert other.prompt == "a fox, a dog"
     beside = np.stack([cv2.dilate(one, np.ones((3, 3))) > 0 for one in labels()])
     for one, drawn, shown in (
         (result, faint, beside),

@@ -1,7 +1,7 @@
 import errno
+import zipfile
 from dataclasses import replace
 from fractions import Fraction
-from shutil import unpack_archive
 
 import av
 import numpy as np
@@ -20,6 +20,7 @@ from regrain.editing import (
     open_clip,
 )
 from regrain.editing.errors import RequestError, ResourceError
+from regrain.editing.media.clip import ColorTags
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.writing import AI_EDITED
 from regrain.editing.pipeline import outputs
@@ -88,12 +89,15 @@ def test_a_report_has_plain_numbers_and_an_edit_its_frames(tmp_path, result, wri
     assert off(seen(out / "edited.mp4", FRAMES), result.frames).max() <= 2
 
 
-def test_the_areas_of_a_run_become_a_picture_per_step(result, write):
+def test_the_areas_of_a_run_become_a_picture_per_step(request_, result, write):
+    request_.clip.times = tuple(map(Fraction, (0, 1, 5)))  # which steps have not
+    request_.clip.duration = Fraction(6)
     left = np.zeros((FRAMES, 4, 6), bool)
     left[:, :, :3] = True
     found = replace(result, attention={}, step_areas={5: ~left, 2: left})
     path = write(found) / "attention" / "areas_by_step.mp4"
     assert len(open_clip(path)) == 2
+    assert open_clip(path).duration == 2 / RATE
     second, fifth = seen(path, 2)
     for picture, yellow, grey in ((second, 8, 38), (fifth, 38, 8)):
         assert picture.shape[:2] == (HEIGHT, 4 * WIDTH)
@@ -101,6 +105,20 @@ def test_the_areas_of_a_run_become_a_picture_per_step(result, write):
             # yellow where the edit is let through, else grey
             assert frame[15, yellow, 0] - frame[15, yellow, 2] > 30
             assert np.ptp(frame[15, grey]) < 20
+
+
+def test_an_edit_has_the_colours_of_its_clip(request_, write):
+    request_.clip.tags = ColorTags(6, 2, 6, 6)
+    assert open_clip(write() / "edited.mp4").tags == request_.clip.tags
+
+
+def test_attention_before_and_after_has_one_scale(result, write):
+    ((name, maps),) = result.attention.items()
+    turned = RegionAttention(before=maps.after, after=maps.before)
+    usual = tree(write() / "attention")
+    found = tree(write(replace(result, attention={name: turned})) / "attention")
+    before, after = "the_cat_before.mp4", "the_cat_after.mp4"
+    assert found == {before: usual[after], after: usual[before]}
 
 
 @pytest.mark.parametrize("report", [{(0, 1): "a key"}, {"object": object()}])
@@ -237,7 +255,9 @@ def write_kept(soft, request, write, folder):
     for name in FORMATS:
         write_format(name, layers, out / file_in(name))
     for name in ("edited_png", "edited_matte"):
-        unpack_archive(out / f"{name}.zip", out)
+        with zipfile.ZipFile(out / f"{name}.zip") as packed:
+            assert packed.comment == AI_EDITED.encode()
+            packed.extractall(out)
     return out
 
 

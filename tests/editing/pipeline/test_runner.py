@@ -19,6 +19,7 @@ from made_clips import noise
 from regrain.editing import ArrayClip, EditRequest, Region, edit, tune
 from regrain.editing.errors import ModelError, PromptError
 from regrain.editing.media.clip import DRAWN
+from regrain.editing.media.writing import AI_EDITED
 from regrain.editing.models.loading.load import _loaded
 from regrain.editing.pipeline import clocks, metrics, preparation
 from regrain.editing.recipe.events import (
@@ -75,6 +76,7 @@ def test_events_come_in_order_with_time_left_and_a_full_report(small, monkeypatc
     assert sum(isinstance(e, Preview) for e in events) == 2 * 2  # both ways
     report = last.report
     assert set(report) == set(KEYS.split())
+    assert report["comment"] == AI_EDITED
     assert set(report["seconds"]) == set(stages)
     assert report["warnings"] == ["Hidden.", "Hm.", "Well."]
     assert report["peak_memory"] == 7

@@ -1,6 +1,7 @@
 """The store keeps what it was given, forgets the oldest, and survives damage."""
 
 import os
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -68,6 +69,16 @@ def test_damaged_entries_go_and_what_is_refused_stays(
     found = cache.load(KEY)
     assert torch.equal(found["latents"], torch.ones(2)) if read else found is None
     assert entry.exists() == kept
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(OSError(5, "Torn"), "Torn"), (OSError("Worn"), "Worn")]
+)
+def test_why_an_entry_cannot_be_read_is_said(monkeypatch, caplog, error, said):
+    cache.store(KEY, {"latents": torch.ones(2)})
+    monkeypatch.setattr(cache, "_read", Mock(side_effect=error))
+    assert cache.load(KEY) is None
+    assert f"cannot be read: {said}." in caplog.text
 
 
 def test_the_least_recently_used_go_first(folder):

@@ -107,6 +107,15 @@ def test_a_failure_keeps_the_old_file(tmp_path):
         pass
 
 
+def test_a_report_comes_last(tmp_path, monkeypatch):
+    placed = []
+    monkeypatch.setattr(folders, "_put", lambda entry, *_: placed.append(entry.name))
+    with staged(tmp_path / "out") as folder:
+        for name in ("a.json", "b.mp4", "c"):
+            (folder / name).touch()
+    assert placed[-1] == "a.json"
+
+
 def test_a_link_that_leads_to_itself_is_no_place_for_results(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     check_writable(tmp_path / "new" / "out")

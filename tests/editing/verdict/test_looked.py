@@ -140,6 +140,14 @@ def test_a_region_that_is_there_and_one_that_is_not():
     assert (seen(report), tally(report)) == ([False, True], "1 of 2 there")
 
 
+def test_what_a_region_looks_like_on_most_frames_is_named():
+    frames = drawn()
+    frames[4:6, 22:42, 38:58] = LOOKS["a dog"]
+    frames[6:, 22:42, 38:58] = LOOKS["a cat"]
+    right, _ = looking(asked(), frames)["looked_at"]["regions"]
+    assert (right["region"], right["instead"]) == ("right", "a cat")
+
+
 def test_half_of_the_frames_are_too_few_unless_the_rule_of_the_reader_says_so(
     by_colour, monkeypatch
 ):
@@ -208,11 +216,14 @@ def test_every_edit_of_a_run_is_looked_at_on_its_own():
 def test_the_whole_frame_is_compared_with_the_description():
     clip = black(3, 48, 64)
     words = {"source_prompt": "a cat and a dog", "prompt": "a fox and a robot"}
+    words |= {"more_prompts": ("a pig",)}
     request = EditRequest(clip, None, (), reader="mine", **words)
-    frames = np.full((3, 48, 64, 3), LOOKS["a fox and a robot"], np.uint8)
-    (seen,) = looking(request, frames)["looked_at"]["regions"]
-    assert seen["says"] == "looks like “a fox and a robot” on 3 of 3 frames"
-    assert seen["region"] is None
+    edits = [np.full((3, 48, 64, 3), LOOKS[one], np.uint8) for one in request.targets]
+    report = looking(request, *edits)
+    for prompt, edit_ in zip(request.targets, (report, *report["others"]), strict=True):
+        (seen,) = edit_["looked_at"]["regions"]
+        assert seen["says"] == f"looks like “{prompt}” on 3 of 3 frames"
+        assert seen["region"] is None
 
 
 def test_nothing_is_said_of_a_region_without_words_and_little_of_one_alone():

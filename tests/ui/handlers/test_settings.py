@@ -65,6 +65,12 @@ def test_fields_of_a_clip_that_the_page_has_left_are_not_the_next_ones(
     assert session.fields.seed == 5
 
 
+def test_key_frames_and_cuts_are_told_anew_and_all_else_stays():
+    said = Fields(given={"sdedit": {"steps": 9, "cuts": "4", "keyframes": "0, 8"}})
+    others = {"steps": 3, "cuts": "2"}
+    assert said.on_clip("sdedit", others).given == {"sdedit": {"steps": 9, "cuts": "2"}}
+
+
 def test_what_is_tuned_is_the_model_with_what_is_added(handlers, tmp_path, monkeypatch):
     (tmp_path / "loras").mkdir()
     save_file({"a": torch.zeros(2)}, tmp_path / "loras" / "ink.safetensors")

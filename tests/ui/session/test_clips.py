@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from made_clips import moving, off, write_clip
+from made_clips import heard, moving, off, write_clip
 from PIL import Image, features
 
 from regrain.editing import (
@@ -21,7 +21,9 @@ from regrain.editing import (
     Region,
     RequestError,
 )
+from regrain.editing.media.clip import ColorTags
 from regrain.editing.media.images import FRAME_SUFFIXES
+from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import write_video
 from regrain.masks.draw import unpack
 from regrain.masks.track.propagate import propagate
@@ -78,6 +80,14 @@ def test_a_short_clip_is_taken_whole_and_its_frames_are_kept(upload, clip):
         assert strip.size == (12 * 96, 72)
 
 
+def test_the_shown_video_has_the_times_of_the_clip(tmp_path):
+    times = (Fraction(0), Fraction(1, 2), Fraction(2))
+    clip = ArrayClip(frames(3), times=times)
+    opened = prepare("", "a", EditRequest(clip, None, ()), tmp_path / "a")
+    opened.ensure_source()
+    assert VideoClip(opened.source).times == times
+
+
 def test_a_long_clip_is_thinned_a_part_can_be_chosen_and_what_is_too_much_is_said(
     monkeypatch, upload, clip
 ):
@@ -110,12 +120,15 @@ def test_a_long_clip_is_thinned_a_part_can_be_chosen_and_what_is_too_much_is_sai
 
 
 def test_a_large_clip_is_scaled_and_remembers_which_part_of_the_file_it_is(
-    upload, clip
+    tmp_path, upload
 ):
-    clip(6, 400, 1600)
+    tags = ColorTags(9, 1, 9, 16)
+    write_clip(tmp_path / "a.mp4", frames(6, 404, 1600), tone_at=0, tags=tags)
     opened, note = upload("a.mp4", 1, 2, 2)
-    assert opened.request.clip.size == (MAX_SIDE, 320)
+    assert opened.request.clip.size == (MAX_SIDE, 324), "even sides"
+    assert np.abs(heard(opened.request.clip.path)[1]).max() > 0.3
     assert "scaled" in note
+    assert "Note: 'a.mp4' is HDR" in note
     assert (opened.start, opened.stride, opened.total, len(opened.frames)) == (
         1,
         2,
@@ -240,12 +253,16 @@ def test_a_packed_project_names_frames_of_a_kind_that_is_not_read(
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04" + bytes(60)])
-def test_a_damaged_zip_of_masks_is_refused(tmp_path, content):
+def test_a_damaged_zip_of_masks_or_of_a_project_is_refused(tmp_path, upload, content):
     (tmp_path / "masks.zip").write_bytes(content)
     with pytest.raises(
         MaskError, match=r"^masks: 'masks\.zip' is damaged or not a zip file"
     ):
         read_tracks([tmp_path / "masks.zip"], tmp_path, range(1), 1, (48, 32), {})
+    with pytest.raises(
+        RequestError, match=r"^project: 'masks\.zip' is damaged or not a zip file"
+    ):
+        upload("masks.zip")
 
 
 def written(folder, count, picture):

@@ -1,5 +1,6 @@
 """What a page remembers of its runs, and what it says of their figures."""
 
+import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,8 +11,10 @@ from made_clips import black
 from regrain.editing import EditRequest, Region, RequestError
 from regrain.editing.request.region import called
 from regrain.editing.verdict.answers import rank, say, unseen
+from regrain.ui.handlers.history_handlers import pack_masks
 from regrain.ui.handlers.run_handlers import _asked, _not_made
 from regrain.ui.server.media import Media
+from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.values.history import MAX_RUNS, Choices, History, PastRun
 from regrain.ui.values.layers import MaskLayer
 from regrain.ui.values.state import State
@@ -116,6 +119,15 @@ def test_files_of_the_history_stay_when_a_run_begins(tmp_path):
     assert sorted((stopped.is_dir(), other.is_dir())) == [False, True]
     media.drop(kept)
     assert not kept.exists()
+
+
+def test_the_masks_of_a_run_are_packed_and_say_where_they_come_from(tmp_path):
+    with zipfile.ZipFile(tmp_path / "project.zip", "w") as project:
+        for name in ("project.json", "masks/0.png", "masks/0.txt", "clip/0.png"):
+            project.writestr(name, name)
+    with zipfile.ZipFile(pack_masks(run(1, tmp_path))) as packed:
+        assert packed.namelist() == ["masks/0.png"]
+        assert packed.comment == MADE_WITH
 
 
 def test_variants_have_seeds_of_their_own():
@@ -276,16 +288,17 @@ def test_nothing_is_said_of_a_run_at_which_nobody_was_to_look(seen):
 def test_of_variants_the_best_comes_first_and_other_runs_stay_where_they_are():
     history = History()
     history.add(replace(run(0), rank=(1.0, 0.9)))
-    for number, there in enumerate(((False,), (True,), (True, False)), 1):
+    seen = ((False,), (True,), (True, False), (True,))  # of equals the last is first
+    for number, there in enumerate(seen, 1):
         rated = replace(run(number), press="p", rank=rank(looked_at(*there)))
         history.add(rated)
-    assert [one.key for one in history.runs] == ["2", "3", "1", "0"]
-    assert history.shown == ("3",)
-    history.add(replace(run(4), press="q"))
-    history.add(run(5))
-    assert [one.key for one in history.runs] == ["5", "4", "2", "3", "1", "0"]
+    assert [one.key for one in history.runs] == ["4", "2", "3", "1", "0"]
+    assert history.shown == ("4",)
+    history.add(replace(run(5), press="q"))
+    history.add(run(6))
+    assert [one.key for one in history.runs] == ["6", "5", "4", "2", "3", "1", "0"]
     best = [history.best(press) for press in ("p", "q", "")]
-    assert [one and one.key for one in best] == ["2", None, None]
+    assert [one and one.key for one in best] == ["4", None, None]
 
 
 def test_cards_of_variants_say_their_seed_and_which_is_the_best():

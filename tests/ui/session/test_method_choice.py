@@ -14,7 +14,7 @@ from pydantic import Field
 from regrain.editing import Region
 from regrain.editing.models.files.facts import facts_at
 from regrain.editing.models.files.location import ModelLocation
-from regrain.editing.params.base import MethodParams
+from regrain.editing.params.base import MethodParams, ModulatedParams
 from regrain.editing.params.registry import CHANGES, METHODS
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.runnable import check_runnable
@@ -225,6 +225,12 @@ def test_each_change_is_given_with_each_preset_and_what_a_model_recommends(
             changed = fields.giving(method, {**project, name: other})
             given = settings.given(models, method, changed, project)
             assert given == {**project, name: other}
+
+
+def test_what_binds_regions_stands_below_one_heading():
+    shown = settings.parameters("videograin")
+    found = {shown[name].group for name in ModulatedParams.__annotations__}
+    assert found == {"Regions"}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -128,7 +128,12 @@ def test_a_folder_that_is_gone_is_begun_anew_and_whole(
     request = load_project(begun)
     assert request.source_prompt == "typed later"
     assert request.labels is not None
-    assert begun.name in session.take_notice()
+    why = "is not there any more"
+    if gone == "replaced":
+        why = "was changed by another program"
+    notice = session.take_notice()
+    assert f"The project 'my walk' {why}" in notice
+    assert begun.name in notice
     if gone == "replaced":
         assert (folder / PAGE).read_text() == "another's"
 
@@ -147,6 +152,7 @@ def test_what_is_written_by_hand_while_no_page_is_open_wins(
     assert "project.json was changed by hand" in back.notice
     assert back.prompt == "by hand"
     assert back.opened.request.seed == 77
+    assert back.opened.file.is_file(), "another part can be chosen"
     assert back.fields is None  # they are filled from the request
     assert layers_of(back) == layers, "the page knows more of its masks"
     assert "page before.json" in back.notice

@@ -23,6 +23,7 @@ from kept_work import (
     box,
     opened,
     put,
+    ran,
     work,
     written_noise,
 )
@@ -54,7 +55,7 @@ from regrain.ui.session import session_store
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clip_files import ClipFiles
 from regrain.ui.session.kept_project import PAGE
-from regrain.ui.session.projects import Projects
+from regrain.ui.session.projects import Projects, is_worth
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
 from regrain.ui.values.adapters import Entry
 from regrain.ui.values.layers import Key, MaskLayer
@@ -154,6 +155,30 @@ def test_nothing_is_written_twice_and_what_goes_is_removed(clip, root, visits, s
     assert len(masks) == 1
     assert new - masks == {"page.json", "project.json", "masks-2.json"}
     assert not (folder / "masks-1.json").exists()
+
+
+def test_a_run_is_kept_and_shown_in_the_list_until_it_is_removed(
+    root, tmp_path, visits, session
+):
+    keep(visits, session)
+    for key in ("first", "last"):
+        ran(session, tmp_path / key)
+        keep(visits, session)
+        assert visits.projects.listed()[0].picture == f"a picture of {key}"
+    session.history.remove("first")
+    keep(visits, session)
+    assert os.listdir(root / "my walk" / "results") == ["last"]
+
+
+@pytest.mark.parametrize(
+    "done", [{"prompt": "a fox"}, {"rev": 1}, {"runs": ["one that goes on"]}]
+)
+def test_an_example_is_kept_once_more_than_the_tracker_is_chosen(visits, done):
+    session = visits.get("page")
+    session.tracker = "another"
+    assert not is_worth(session)
+    vars(session).update(done)
+    assert is_worth(session)
 
 
 def test_the_command_line_is_told_once_nothing_changes(
@@ -365,6 +390,27 @@ def test_a_tracker_that_is_gone_is_replaced_by_the_usual_one(process, visits, se
     session.tracker = "flow"  # of earlier versions
     keep(visits, session)
     assert back_in(process()).tracker == "cuts"
+
+
+def test_masks_that_came_back_are_not_written_again(root, process, visits, session):
+    keep(visits, session)
+
+    def written():
+        files = (root / "my walk" / "masks").iterdir()
+        return {file.name: file.stat().st_mtime_ns for file in files}
+
+    before = written()
+    visits = process()
+    back = back_in(visits)
+    back.source_prompt = "later"
+    keep(visits, back)
+    assert written() == before
+
+
+def test_the_model_that_was_chosen_is_chosen_again(process, visits, session):
+    session.fields = replace(FIELDS, model="mine.safetensors")
+    keep(visits, session)
+    assert back_in(process()).chosen_model == "mine.safetensors"
 
 
 def test_a_tuned_model_of_the_server_is_kept_by_its_name(root, visits, session):

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from fake_app import tuned_model
 
-from regrain.editing.errors import MaskError
+from regrain.editing.errors import MaskError, RequestError
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.region import Region
 from regrain.masks.draw import BrushStroke, pack, unpack
@@ -120,6 +120,31 @@ def draw(runs):
     lengths = [int(part) for part in runs.split()]
     flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
     return flat.reshape(HEIGHT, WIDTH)
+
+
+def test_a_region_is_raised_above_the_one_that_covers_it(session, paint):
+    above, below = paint(session), paint(session)
+    for place, order in (((5.5, 5.5), [below, above]), ((40, 30), [above, below])):
+        assert [*session.state.raised(below, 0, place).regions] == order
+
+
+def test_masks_go_with_the_frames_that_another_part_of_the_clip_has(
+    session, bare, paint
+):
+    label = paint(session, 3)
+    before = session.state.mask(label, 3)
+    session.open_part(replace(bare, start=2), "part")
+    assert np.array_equal(session.state.mask(label, 1), before)
+
+
+def test_the_rest_does_not_reach_over_other_regions(session):
+    rest = session.add_rest()
+    assert session.state.regions[rest].margin == 0
+
+
+def test_a_region_that_is_gone_is_named(session):
+    with pytest.raises(RequestError, match="Region 9 does not exist"):
+        session.state.change_region(9, source="a man")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])

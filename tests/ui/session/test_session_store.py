@@ -3,6 +3,7 @@ forgotten."""
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import gradio as gr
 import pytest
@@ -220,6 +221,17 @@ def test_an_event_that_is_no_object_is_refused_in_one_line(store, said):
     files = ClipFiles(visits, visits.media)
     with pytest.raises(RequestError, match="must be whole numbers"):
         files.trim("page", said)
+
+
+@pytest.mark.parametrize("name", ["start", "stride", "frames"])
+@pytest.mark.parametrize("value", [None, "1", 1.5, -1, 10**6])
+def test_a_part_of_a_clip_is_three_whole_numbers(store, name, value):
+    visits = store()
+    session = visits.get("page")
+    session.opened = replace(session.opened, file=Path("walk.mp4"))
+    part = {"start": 0, "stride": 1, "frames": 1, name: value}
+    with pytest.raises(RequestError, match="must be whole numbers"):
+        ClipFiles(visits, visits.media).trim("page", part)
 
 
 @pytest.mark.parametrize("label", [[1], {}, None, "1", 1.5])

@@ -83,8 +83,12 @@ def test_what_is_damaged_is_refused_and_fetched_anew(served):
     file.write_bytes(b"<html>not here</html>")
     with pytest.raises(ModelError, match="safetensors.* is a web page"):
         list(fetch(ID))
+    blobs = Path(constants.HF_HUB_CACHE).glob("*/blobs/*")
+    assert b"<html>not here</html>" not in [blob.read_bytes() for blob in blobs]
+    assert not is_here(ID)
     file.write_bytes(whole)
     list(fetch(ID))
+    assert is_here(ID)
     fetched = try_to_load_from_cache(ID, "unet/diffusion_pytorch_model.safetensors")
     assert Path(fetched).read_bytes() == whole
 

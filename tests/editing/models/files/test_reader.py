@@ -56,6 +56,18 @@ def test_what_is_too_long_is_refused_in_the_same_words_as_by_the_model(
     )
 
 
+@pytest.mark.parametrize(("tokenizer", "encoder"), [(40, 77), (77, 40)])
+def test_the_limit_is_the_lesser_one_of_tokenizer_and_encoder(
+    tmp_path, tokenizer, encoder
+):
+    folder = write_tokenizer(tmp_path / "tokenizer")
+    write_json(folder / "tokenizer_config.json", {"model_max_length": tokenizer})
+    (tmp_path / "text_encoder").mkdir()
+    said = {"max_position_embeddings": encoder}
+    write_json(tmp_path / "text_encoder" / "config.json", said)
+    assert open_reader(in_folder(tmp_path)).limit == 40
+
+
 def test_the_built_in_model_has_a_limit_of_its_own_and_one_that_is_not_here_is_read_as_clip():
     absent = open_reader(facts_of("owner/name"))
     assert (absent.limit, absent.words) == (77, None)

@@ -242,12 +242,12 @@ def test_metadata_say_which_layer_of_the_text_encoder_is_read(
     assert torch.allclose(model.text_encoder(rows).last_hidden_state, expected)
 
 
-@pytest.mark.full(but="768x768-768")
+@pytest.mark.full(but="1344x768-768")
 @pytest.mark.parametrize(
     ("said", "size"),
     [
-        ("768x768", 768),
-        ("1024 x 640", 640),
+        ("1344x768", 768),
+        ("640 x 1024", 640),
         ("768", 768),
     ],
 )
