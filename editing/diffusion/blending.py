@@ -129,10 +129,13 @@ def differing(
     red, green, blue = cv2.split(cv2.absdiff(*both))
     gap = cv2.max(cv2.max(red, green), blue).astype(np.float32)
     gap = cv2.GaussianBlur(gap, (0, 0), _SMOOTHED)
-    differs = ((gap - _AGREES) / (_DIFFERS - _AGREES)).clip(0, shown > 0)
+    share = (gap - _AGREES) / (_DIFFERS - _AGREES)
+    differs = share.clip(0, shown > 0)
     joined = np.zeros_like(mask)
-    _, wider = cv2.threshold(cv2.dilate(mask, _BESIDE), 0, 255, cv2.THRESH_BINARY)
-    differs = np.maximum((255 * differs).astype(np.uint8), wider)
+    beside = cv2.dilate(mask, _BESIDE)
+    _, wider = cv2.threshold(beside, 0, 255, cv2.THRESH_BINARY)
+    levels = (255 * differs).astype(np.uint8)
+    differs = np.maximum(levels, wider)
     while cv2.norm(joined, wider, cv2.NORM_INF):
         joined = wider
         wider = cv2.min(cv2.dilate(joined, _BESIDE), differs)

@@ -274,7 +274,7 @@ def _karras_steps(schedule: Schedule, steps: int) -> tuple[Step, ...]:
     known = np.sqrt((1 - alphas) / alphas)
     ratios = _karras_ratios(known, steps)
     places = np.interp(np.log(ratios), np.log(known), np.arange(len(known)))
-    levels = []
+    levels: list[tuple[float, float]] = []
     for ratio in ratios:
         both = np.hypot(1, ratio)
         levels.append((float(1 / both), float(ratio / both)))

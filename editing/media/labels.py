@@ -642,9 +642,12 @@ def understood(masks: Labels | Mapping[int, Iterable[Mask]]) -> str:
     sizes = 100 * shares.sum(0) / np.maximum(shown, 1)
     said = [f"{size:.0f} %" if size >= 9.5 else f"{size:.1g} %" for size in sizes]
     counts = shown.tolist() or [0]
-    on = _listed(map(str, counts if len({*counts}) > 1 else counts[:1]))
+    if len({*counts}) == 1:
+        counts = counts[:1]
+    on = _listed(map(str, counts))
     many = "" if len(said) == 1 else "s"
-    start = f"{len(said)} region{many}: {_listed(said) or '0 %'} of the picture"
+    sizes_said = _listed(said) or "0 %"
+    start = f"{len(said)} region{many}: {sizes_said} of the picture"
     return f"{start}, on {on} of {len(shares)} frames"
 
 

@@ -197,11 +197,15 @@ def token_maps(
     # come from one of the frame before, and those they come from.
     column, row = targets_of(backward).round().long().unbind(1)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    found = (inside & ~appeared).flatten().nonzero()[:, 0]
-    origin = (row * width + column).flatten()[found] + found // tokens * tokens
+    is_found = inside & ~appeared
+    found = is_found.flatten().nonzero()[:, 0]
+    place = row * width + column
+    first = found // tokens * tokens  # token of its pair
+    origin = place.flatten()[found] + first
     flat = colours.flatten(0, 2)
     # Summed one by one: `sum` may round otherwise.
-    red, green, blue = (flat[found + tokens] - flat[origin]).square().unbind(-1)
+    gap = flat[found + tokens] - flat[origin]
+    red, green, blue = gap.square().unbind(-1)
     off = red + green + blue
     winner, linked = nearest_track(origin, off, found, pairs * tokens)
     # Without a link they get those that are left, as many in every pair.

@@ -197,9 +197,14 @@ def _similarities(a: Rgb, b: Rgb) -> Float32[np.ndarray, "height width 3"]:
     light = np.square(mean + middle)
     c1 = np.float32((0.01 * 255) ** 2 / 2)
     c2 = np.float32((0.03 * 255) ** 2 / 2)
-    numerator = (light - off + c1) * (var_both - var_half + c2)
-    denominator = (light + off + c1) * (var_both + var_half + c2)
-    return (numerator / denominator)[_REACH:-_REACH, _REACH:-_REACH]
+    lightness = light - off + c1
+    structure = var_both - var_half + c2
+    numerator = lightness * structure
+    most_light = light + off + c1
+    most_structure = var_both + var_half + c2
+    denominator = most_light * most_structure
+    similar = numerator / denominator
+    return similar[_REACH:-_REACH, _REACH:-_REACH]
 
 
 def warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
@@ -217,15 +222,18 @@ def warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
     forward, backward = estimate_both(before[0][None], after[0][None], "dis")
     shown = (before[0], after[0])
     visible = ~occluded_once(shown, forward, backward, "dis")
-    planes = np.float32(_planes(after))
-    moved = warp(torch.from_numpy(planes)[None], forward)[0].numpy()
+    planes = torch.from_numpy(np.float32(_planes(after)))
+    (moved,) = warp(planes[None], forward).numpy()
+    where = visible.view(np.uint8)
     off = [
-        cv2.norm(np.float32(one), other, cv2.NORM_L1, visible.view(np.uint8))
+        cv2.norm(np.float32(one), other, cv2.NORM_L1, where)
         for one, other in zip(_planes(before), moved, strict=True)
     ]
-    seen = cv2.countNonZero(visible.view(np.uint8))
+    seen = cv2.countNonZero(where)
     largest = 3 * 255
-    return (sum(off[:3]) / largest, seen), (sum(off[3:]) / largest, seen)
+    of_source = sum(off[:3]) / largest
+    of_edit = sum(off[3:]) / largest
+    return (of_source, seen), (of_edit, seen)
 
 
 def _planes(frames: Iterable[Rgb]) -> list[Grey]:

@@ -419,16 +419,18 @@ def _loss(
     5 %, both in 5 %."""
     count = len(chosen)
     device = device_of(net)
-    z = rows["z"][chosen].to(device).float() * scale
+    latents = rows["z"][chosen].to(device)
+    z = latents.float() * scale
     x, t, v = noised(z, abar, rng)
     shown, masks = _ready(rows, chosen, device)
     inside = masks.sum(1, keepdim=True).clamp(max=1)
 
     # below 0.05: neither text nor pictures; up to 0.1: no text
     luck = torch.rand(count, 1, generator=rng)
-    grows = torch.rand(count, 1, 1, 1, generator=rng) < _GROWN
+    growth = torch.rand(count, 1, 1, 1, generator=rng)
+    grows = (growth < _GROWN).to(device)
     grown = F.max_pool2d(masks, 3, 1, 1)
-    masks = torch.where(grows.to(device), grown, masks)
+    masks = torch.where(grows, grown, masks)
 
     alone_dropped = torch.rand(shown.shape[:2], generator=rng) < 0.25
     dropped = alone_dropped | (luck < 0.05)

@@ -255,7 +255,9 @@ def _unbound(session: Session) -> Iterator[Diagnostic]:
     is_told = bool(session.source_prompt.strip())
     if not is_told and not uses(session.method).source_prompt:
         return
-    becomes = "is only added to the prompt" if is_told else "stands for what it shows"
+    becomes = (
+        "is only added to the prompt" if is_told else "is taken for what the clip shows"
+    )
     regions = tuple(session.state.regions.values())
     missing = compose(session.source_prompt, "", regions).missing
     for region in regions:

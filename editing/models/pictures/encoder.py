@@ -162,10 +162,12 @@ def resampled(
         asking = normed(latents, weights, f"{own}.norm2")
         shown = normed(patches, weights, f"{own}.norm1")
         both = torch.cat([shown, asking], 1)
-        k, v = linear(both, weights, f"{own}.to_kv").chunk(2, -1)
+        keys_values = linear(both, weights, f"{own}.to_kv")
+        k, v = keys_values.chunk(2, -1)
         q = linear(asking, weights, f"{own}.to_q")
-        q, k, v = (x.unflatten(-1, (-1, _HEAD)).transpose(1, 2) for x in (q, k, v))
-        seen = attention(q, k, v).transpose(1, 2).flatten(2)
+        heads = [x.unflatten(-1, (-1, _HEAD)).transpose(1, 2) for x in (q, k, v)]
+        seen = attention(*heads)
+        seen = seen.transpose(1, 2).flatten(2)
         latents = latents + linear(seen, weights, f"{own}.to_out")
         own = f"layers.{layer}.1"
         entering = normed(latents, weights, f"{own}.0")
