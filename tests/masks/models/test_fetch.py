@@ -151,9 +151,7 @@ def test_where_nothing_may_be_fetched(online, monkeypatch):
 def test_certificates_that_are_not_there_are_named(online, tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nowhere.pem"))
     close_session()
-    said = (
-        r"cannot be fetched \(\$SSL_CERT_FILE names no file: correct it, or unset it\)"
-    )
+    said = r"downloaded \(\$SSL_CERT_FILE names no file: correct it, or unset it\)"
     with pytest.raises(ModelError, match=said):
         [*fetch()]
     monkeypatch.delenv("SSL_CERT_FILE")

@@ -127,7 +127,9 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
         yield Stage("saving")
         yield Saved(SimpleNamespace(report={}), {}, job, None)
 
-    monkeypatch.setattr(run_handlers, "remember", lambda *_: (None, None))
+    shown = SimpleNamespace(key="0")
+    monkeypatch.setattr(run_handlers, "remember", lambda *_: (None, shown))
+    monkeypatch.setattr(run_handlers, "_asked", lambda *_: None)
     job = replace(JOB, number=2, total=2)
     runs = replace(runs, jobs=SimpleNamespace(run=work))
     steps = runs._run(session, session.id, job, run)
@@ -146,13 +148,14 @@ def test_after_the_last_variant_the_best_is_shown(monkeypatch, session, runs, tm
         run = PastRun(key, folder, *["x"] * 6, choices, False, press, (saved.source, 0))
         run.write({"player": key, "result": key})
         history.add(run)
-        return key, key
+        return key, SimpleNamespace(key=key)
 
     monkeypatch.setattr(run_handlers, "remember", keep)
     monkeypatch.setattr(
         run_handlers, "history_view", lambda history, clip: history.shown
     )
     monkeypatch.setattr(Choices, "of", lambda *_: None)
+    monkeypatch.setattr(run_handlers, "_asked", lambda _, job: job.number)
     form = SimpleNamespace(session=session)
     told = []
     run = RunThread(turn(), form)
@@ -166,6 +169,7 @@ def test_after_the_last_variant_the_best_is_shown(monkeypatch, session, runs, tm
     assert last["result"] == "1"
     assert last["history"] == ("1",)
     assert session.history.runs[0].key == "1"
+    assert session.made == {"0": 1, "1": 2, "2": 3}
 
 
 def test_runs_of_a_page_wait_for_each_other_with_what_was_said_when_they_were_asked_for(
