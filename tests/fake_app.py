@@ -366,8 +366,11 @@ def segment(
     """What has nearly the colour of the points and hangs together with them; nothing on
     the lawn.
 
-    A box stands for its middle. A click is doubtful while there is a file `doubt`.
+    A box stands for its middle. A click is doubtful while there is a file `doubt`, and
+    has no answer while there is a file `slow`.
     """
+    while Path(os.environ["REGRAIN_TEST_LOG"]).with_name("slow").exists():
+        time.sleep(0.02)
     if Path(os.environ["REGRAIN_TEST_LOG"]).with_name("doubt").exists() and doubt:
         doubt()
     mask = np.zeros(image.shape[:2], bool) if previous is None else previous.copy()

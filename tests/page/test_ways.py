@@ -63,6 +63,21 @@ def test_two_things_with_a_correction_each_are_masked_and_edited(counted):
     assert presses(page) <= 8
 
 
+def test_a_thing_is_clicked_named_and_tried_while_its_mask_is_still_found(
+    counted, server
+):
+    page = counted(lambda button: button.click())
+    slow = server.folder / "slow"
+    slow.touch()
+    page.mouse.click(*spot(page, RABBIT, SIZE))
+    page.keyboard.type("a fox")
+    page.keyboard.press("Enter")
+    assert not page.query_selector(TRIED)
+    slow.unlink()
+    page.wait_for_selector(TRIED)
+    points(page, "1", 1)
+
+
 def test_on_a_phone_a_thing_is_edited_with_few_taps(counted):
     page = counted(lambda button: button.tap(), **PHONE)
     page.touchscreen.tap(*spot(page, RABBIT, SIZE))

@@ -44,7 +44,7 @@ def test_no_strength_is_plain_attention():
 
 def test_columns_of_a_region_that_fills_the_clip_stay():
     q, k, v, codes, a = case()
-    kept, moved = (bind(torch.ones_like(codes), a, share) for share in (0, 0.3))
+    kept, moved = (bind(torch.ones_like(codes), a, share) for share in (0.0, 0.3))
     expected = attend_to_words(q, k, v, kept)
     for found, one in zip(attend_to_words(q, k, v, moved), expected, strict=True):
         assert torch.equal(found, one)
