@@ -274,8 +274,8 @@ class Catalogue:
         return bool(family and "source" in family.offers)
 
     def drawn(self, model: str) -> list[str] | None:
-        """Return some things that a model can draw; None where that is not known, of all
-        but the built-in one."""
+        """Return some things that a model can draw, the best drawn first; None where
+        that is not known, of all but the built-in one."""
         if model != BUILT_IN_MODEL:
             return None
         return [with_article(kind) for kind in self.groups.get("Kinds", ())][:_DRAWN]
