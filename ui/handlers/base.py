@@ -109,8 +109,8 @@ class Handlers:
         return self.visits.get(page_of(request))
 
     def told(self, session: Session) -> Changes:
-        """Return what has happened to the folder in which a session is kept, if its
-        page was not told yet, below the header."""
+        """Return what is said below the header of the folder in which a session is
+        kept, if its page was not told yet."""
         notice = session.take_notice()
         return {"head": HeaderView(known=True, notice=notice)} if notice else {}
 

@@ -1,7 +1,7 @@
 """The folder of a project, which others may touch, too: another process, or a person.
 
-A folder is known by the stamp in its `page.json`, new with every writing, and one
-process holds it at a time. There, too, are the digests of the files that the command
+A folder is known by the digest of its `page.json`, which changes with the work, and one
+process holds it at a time. In `page.json` are the digests of the files that the command
 line reads, so that what a person wrote since is seen before it would be replaced.
 """
 
