@@ -35,6 +35,7 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import save_project
 from regrain.editing.request.region import Region
 from regrain.editing.storage.fetching import Fetched
+from regrain.editing.verdict.answers import say
 from regrain.masks.track.propagate import Confidence
 
 STEPS = 12
@@ -170,6 +171,20 @@ def edit(request: EditRequest) -> Iterator[events.Event]:
     yield events.Finished(result, report_of(request, len(source), grids))
 
 
+def green_dog(seed: int, frames: int) -> dict:
+    """What a reader says of a green dog: each seed draws it worse than the one before."""
+    return {
+        "region": "",
+        "words": "a green dog",
+        "share": 1.0,
+        "there": True,
+        "margin": 1 / (1 + seed),
+        "frames": list(range(frames)),
+        "nearest": ["a green dog"] * frames,
+        "instead": "",
+    }
+
+
 def report_of(request: EditRequest, frames: int, grids: Iterable[str]) -> dict:
     """What a run is said to have measured."""
     named = {
@@ -191,7 +206,10 @@ def report_of(request: EditRequest, frames: int, grids: Iterable[str]) -> dict:
         n: {"inside_before": 0.21, "inside_after": 0.74} for n in grids
     }
     many = request.params.get("steps") == 100
-    return {
+    looked = {}
+    if "a green dog" in request.composed.text:
+        looked["looked_at"] = say("made up", [green_dog(request.seed, frames)])
+    return looked | {
         "version": 1,
         "request": {
             "clip": {"path": "clip.mp4", "start": 0, "stride": 1, "frames": frames}

@@ -156,24 +156,12 @@ const showStills = (editor) => {
     still.textContent = words;
     editor.draw();
   };
-  /** @type {{ picture: string, frame: number } | null} */
-  let last = null; // what a try has made; of several variants the best is told, but not again if it is the same
-  let previews = false;
-  hub.on("still", (tried) => {
-    last = tried;
-    previews = false;
-    show(tried, "Try");
-  });
+  hub.on("still", (tried) => show(tried, "Try"));
   hub.on("live", (live) => {
-    if (!live || !hub.attempt) return;
-    previews = true;
-    show({ picture: live.frames[0], frame: hub.attemptFrame }, live.caption);
+    if (live && hub.attempt) show({ picture: live.frames[0], frame: hub.attemptFrame }, live.caption);
   });
   hub.on("pressed", drop);
   hub.on("running", (on) => {
-    if (!on && previews && last) show(last, "Try");
-    if (on) last = null;
-    previews = false;
     if (!on || !editor.still) return;
     drop();
     editor.say(""); // what was seen of the try before

@@ -135,6 +135,8 @@ export function mount(element, props, trigger, watch) {
     const ran = hub.running;
     noteRunning(state === "running");
     tellElsewhere(value, ran);
+    // Of several variants the best is told, but not again if it is the one that was told last.
+    if (ran && state === "done" && hub.attempt) hub.tell("again");
     root.hidden = !value;
     root.dataset.state = state;
     line.replaceChildren();

@@ -56,9 +56,14 @@ def uses(name: str) -> Uses:
 
 def seed_words(name: str) -> str:
     """Say what the seed does."""
+    fields = METHODS[name].Params.model_fields
+    acting = [fields[key].title for key in ("variation", "redraw") if key in fields]
     words = {
         "always": "Each seed gives another result.",
-        "variation": "The seed has no effect until Variation is above 0.",
+        "variation": (
+            f"Each seed gives another result where {' or '.join(map(str, acting))} is "
+            "above 0."
+        ),
         "never": f"Not used: {METHODS[name].title} starts from the clip itself.",
     }
     return words[uses(name).seed]
