@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from regrain.editing.storage.folders import named_by, stored, trouble, visible
-from regrain.editing.storage.safetensors_files import GGUF, PACKED
+from regrain.editing.storage.packed import is_packed
+from regrain.editing.storage.safetensors_files import GGUF
 
 MODELS_VARIABLE = "REGRAIN_MODELS"
 # Shipped files: a folder of the repository, a part of the package once installed.
@@ -53,7 +54,7 @@ def unreadable_entries() -> dict[str, str]:
 
 
 def _trouble(entry: Path) -> str:
-    return GGUF.rstrip(".") if entry.suffix.lower() == PACKED else trouble(entry)
+    return GGUF.rstrip(".") if is_packed(entry) else trouble(entry)
 
 
 def _entries() -> list[Path]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from regrain.editing.boundary import boundary, check_link, check_regular
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.storage.beside_weights import read_marks, settle
+from regrain.editing.storage.packed import is_packed
 from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.texts import is_plain, read_text
 
@@ -37,15 +38,18 @@ _TEXTS = (".json", ".txt")
 _SHAPES = re.compile(r"because (\S+) expected shape .*?(\[.*?\]).*?(\[.*?\])")
 _SHARD = re.compile(r"-(\d+)-of-(\d+)")
 _PREFERRED = ("", "fp16", "bf16")  # of variants; others come after these
-PACKED = ".gguf"
-"""Ending of files of packed weights."""
 GGUF = (
-    "a GGUF, packed weights that are not read. Use the .safetensors of that model, in "
-    "fp8 if memory is short."
+    "a GGUF, packed weights, which are read as a transformer of Wan alone: put it "
+    "beside text_encoder/ in a folder of Wan. Of others use the .safetensors."
 )
 """What to say of one, after its name."""
 _MAX_HEAD = 16_000_000  # bytes; checkpoints of Stable Diffusion have less than one
 _MAX_TENSORS = 50_000  # they have about 1,100
+
+
+def is_weights(path: Path) -> bool:
+    """Tell whether a file is of weights that may be read, by its name."""
+    return path.suffix.lower() == _ENDING or is_packed(path)
 
 
 def check_head(path: Path, field: str) -> None:
@@ -151,10 +155,10 @@ def choose_weights(names: Iterable[str], stem: str = DIFFUSERS) -> WeightFiles |
 
 def weight_files(folder: Path, stem: str = DIFFUSERS) -> list[Path]:
     """Return the files to load of a folder; see `choose_weights`. Where none has a
-    known name, all .safetensors files."""
-    files = sorted(
-        file for file in folder.glob("*.*") if file.suffix.lower() == _ENDING
-    )
+    known name, all .safetensors files; where there are none, all of packed weights."""
+    every = sorted(folder.glob("*.*"))
+    files = [file for file in every if file.suffix.lower() == _ENDING]
+    files = files or [file for file in every if is_packed(file)]
     chosen = choose_weights([file.name for file in files], stem)
     return files if chosen is None else [folder / name for name in chosen.names]
 
@@ -257,8 +261,6 @@ def check_read(missing: Collection[str], title: str) -> None:
 def no_weights(folder: Path, title: str, field: str) -> ModelError:
     """Return the error of a folder without weights that can be read."""
     hint = ", only pickles, which can run code" if any(folder.glob("*.bin")) else ""
-    if any(folder.glob(f"*{PACKED}")):
-        hint = ", only GGUF, which is not read"
     return ModelError(
         field, f"{title} has no .safetensors weights{hint}. Download them."
     )

@@ -20,11 +20,8 @@ from regrain.editing.storage.local_models import (
     absent,
     find_local,
 )
-from regrain.editing.storage.safetensors_files import (
-    GGUF,
-    PACKED,
-    check_links,
-)
+from regrain.editing.storage.packed import ENDING, is_packed
+from regrain.editing.storage.safetensors_files import GGUF, check_links, is_weights
 
 # The model, its control network, motion adapter, LoRA for few steps, and what looks at
 # its edits, shipped with the code.
@@ -113,8 +110,9 @@ def suits(model: object, asked: str) -> bool:
 
 
 def check_packed(id: str, field: str = "model") -> None:
-    """Refuse, by a ModelError, what is named as a file of packed weights."""
-    if Path(id).suffix.lower() == PACKED:
+    """Refuse, by a ModelError, what is named as a file of packed weights where none is
+    read."""
+    if is_packed(Path(id)):
         raise ModelError(field, f"{shorten(id)} is {GGUF}")
 
 
@@ -131,7 +129,7 @@ def find(id: str, config: str = _UNET, built_in: str = BUILT_IN_MODEL) -> ModelL
     """Find a model by id without loading it; takes at most a tenth of a second.
 
     Tries, in this order: built-in models; a name in the folder $REGRAIN_MODELS
-    (".safetensors" may be left out); a path; a hub id "owner/name". A folder must
+    (".safetensors" or ".gguf" may be left out); a path; a hub id "owner/name". A folder must
     contain `config`, or be the hub's own folder of such. A file in a folder that
     `takes_transformers` is found as that folder with the file. An error proposes what
     is `built_in`.
@@ -144,12 +142,12 @@ def find(id: str, config: str = _UNET, built_in: str = BUILT_IN_MODEL) -> ModelL
         raise refused("was not found")
     path = ASSETS / id
     if id not in BUILT_IN_IDS:
-        check_packed(id)
         if Path(id).suffix.lower() in PICKLES:
             raise refused("is a pickle and could run code when opened")
-        path = find_local(id, ".safetensors") or Path(id)
+        path = find_local(id, ".safetensors", ENDING) or Path(id)
         check_link(path, "model", shorten(id))
         if not os.path.exists(path):  # unlike Path.exists, does not raise
+            check_packed(id)
             if _HUB_ID.fullmatch(id):
                 return ModelLocation("hub", id)
             raise refused("was not found")
@@ -159,11 +157,12 @@ def find(id: str, config: str = _UNET, built_in: str = BUILT_IN_MODEL) -> ModelL
             raise refused(f"has no {config}")
         check_links(folder, id)
         return ModelLocation("folder", str(folder.resolve()))
-    if path.suffix.lower() != ".safetensors":
+    if not is_weights(path):
         raise refused("is not a .safetensors file")
     place = Path(os.path.abspath(path))  # of a link, not of what it leads to
     if config == _UNET and takes_transformers(place.parent):
         return ModelLocation("folder", str(place.parent), str(place))
+    check_packed(id)
     return ModelLocation("file", str(path.resolve()))
 
 

@@ -13,9 +13,12 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import TransformerConfig
 from regrain.editing.models.files.offers import CONTROLLED, Family, check_family
+from regrain.editing.storage.packed import is_packed, read_packed
 from regrain.editing.storage.safetensors_files import opened
 from regrain.editing.storage.texts import Json
 
+PACKED_AS = ("wan",)
+"""What packed files of one say that they are of."""
 _BEGINNINGS = ("", "model.diffusion_model.", "diffusion_model.")
 # A weight of every whole transformer, and one of everything with control blocks.
 _WHOLE = "head.modulation"
@@ -126,6 +129,11 @@ def read_wan(paths: Sequence[Path]) -> WanFiles:
     shapes = {}
     metadata = {}
     for path in paths:
+        if is_packed(path):
+            tensors, texts = read_packed(path, "model", PACKED_AS)
+            metadata |= texts
+            shapes |= {name: tensor.shape for name, tensor in tensors.items()}
+            continue
         with opened(path, "model", path.name) as file:
             metadata |= file.metadata() or {}
             for name in [*file.keys()]:

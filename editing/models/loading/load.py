@@ -27,7 +27,7 @@ from regrain.editing.models.files.lora_file import locate_lora
 from regrain.editing.storage.devices import plain_torch
 from regrain.editing.storage.local_models import local_entries
 from regrain.editing.storage.packages import problems
-from regrain.editing.storage.safetensors_files import LOADING, state_of
+from regrain.editing.storage.safetensors_files import LOADING, is_weights, state_of
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +51,8 @@ def local_models() -> list[str]:
         if is_folder or (is_file and not is_other):
             names.append(entry.name)
         if takes_transformers(entry):
-            files = sorted(entry.glob("*.safetensors"))
-            names += [f"{entry.name}/{file.name}" for file in files]
+            files = sorted(entry.glob("*.*"))
+            names += [f"{entry.name}/{file.name}" for file in files if is_weights(file)]
     return names
 
 

@@ -36,9 +36,9 @@ from regrain.editing.models.wan.experts import (
 from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.network import read_network
 from regrain.editing.models.wan.text import PromptReader
-from regrain.editing.models.weights.eight_bits import EightBitLinear
 from regrain.editing.models.weights.folder import check_fit, check_folders
 from regrain.editing.models.weights.lora import add_loras
+from regrain.editing.models.weights.small import EightBitLinear, PackedLinear
 from regrain.editing.storage.memory import (
     bytes_of,
     count_weights,
@@ -206,8 +206,11 @@ def _understood(facts: ModelFacts, network: nn.Module) -> str:
     said += f": {config.num_layers} layers of width {width}"
     if "vace_layers" in config:
         said += f", control blocks after {shorten(config.vace_layers)}"
-    if any(isinstance(layer, EightBitLinear) for layer in network.modules()):
+    small = {type(layer): layer for layer in network.modules()}
+    if EightBitLinear in small:
         said += ", in 8 bits, in 16 where a LoRA changes them"
+    if PackedLinear in small:
+        said += ", packed, in 16 bits where a LoRA changes them"
     return f"{said}. Its other parts are those of {shorten(facts.folder.name)}."
 
 

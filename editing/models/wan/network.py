@@ -3,7 +3,8 @@ gave them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,10 +13,20 @@ from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.wan_file import WanFiles, weight_in_diffusers
-from regrain.editing.models.weights.eight_bits import EightBitLinear
+from regrain.editing.models.files.wan_file import (
+    PACKED_AS,
+    WanFiles,
+    weight_in_diffusers,
+)
+from regrain.editing.models.weights.small import EightBitLinear, PackedLinear
 from regrain.editing.storage.beside_weights import multiplied, read_scaled
 from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.packed import (
+    PackedTensor,
+    check_scales,
+    is_packed,
+    read_packed,
+)
 from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import LOADING, check_read, opened
 from regrain.editing.storage.texts import Json
@@ -28,8 +39,8 @@ def read_network(
     dtype: torch.dtype,
     small: bool,
 ) -> nn.Module:
-    """Read a transformer as diffusers does, but for linear layers of its blocks: those
-    of 8 bits stay so, if `small`.
+    """Read a transformer as diffusers does, but for linear layers of its blocks: packed
+    ones stay so, and those of 8 bits, if `small`.
 
     Args:
         kind: Its class.
@@ -54,8 +65,15 @@ def read_network(
             raise ModelError("model", f"{said}. Use another file.")
         place, _, _ = name.rpartition(".")
         layer = network.get_submodule(place)
-        may_be_small = small and type(layer) is nn.Linear and "blocks" in place
-        if may_be_small and weight.itemsize == 1 and name.endswith("weight"):
+        is_linear = type(layer) is nn.Linear and name.endswith("weight")
+        may_be_small = is_linear and "blocks" in place
+        if isinstance(weight, PackedTensor):
+            if may_be_small and weight.shape == layer.weight.shape:
+                network.set_submodule(place, PackedLinear(layer, weight))
+                weights[name] = weight.stored()
+                continue
+            weight = weight.unpacked(torch.float32)
+        if small and may_be_small and weight.itemsize == 1:
             network.set_submodule(place, EightBitLinear(layer, scale))
             weights[name] = weight
             continue
@@ -72,12 +90,26 @@ def read_network(
 
 def _tensors(
     parts: Sequence[WanFiles],
-) -> Iterator[tuple[str, str, Tensor, Tensor | None]]:
+) -> Iterator[tuple[str, str, Tensor | PackedTensor, Tensor | None]]:
     """Yield all weights: the title of the file, name, weight and its scale."""
     for part in parts:
         for path in part.paths:
-            with opened(path, "model", path.name, "pt") as file:
-                weights, scales = read_scaled(file, part.title)
+            weights, scales = _content(path, part.title)
             for name, weight in weights.items():
                 own = name.removeprefix(part.start or "")
                 yield part.title, own, weight, scales.get(name)
+
+
+def _content(
+    path: Path, title: str
+) -> tuple[Mapping[str, Tensor | PackedTensor], Tensors]:
+    """Read the weights of a file, and scales of those of 8 bits that have one."""
+    if not is_packed(path):
+        with opened(path, "model", path.name, "pt") as file:
+            return read_scaled(file, title)
+    tensors, _ = read_packed(path, "model", PACKED_AS)
+    weights: dict[str, Tensor | PackedTensor] = {}
+    for name, tensor in tensors.items():
+        check_scales(tensor, name, title)
+        weights[name] = tensor if tensor.is_packed else tensor.stored()
+    return weights, {}

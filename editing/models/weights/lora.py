@@ -25,7 +25,7 @@ from regrain.editing.models.files.location import LoraSpec, about, parse_lora
 from regrain.editing.models.files.lora_file import PEFT_CONFIG, PEFT_FILE, find_lora
 from regrain.editing.models.files.offers import kind_beside
 from regrain.editing.models.files.wan_file import layer_in_diffusers
-from regrain.editing.models.weights.eight_bits import EightBitLinear
+from regrain.editing.models.weights.small import SmallLinear
 from regrain.editing.removed import instead
 from regrain.editing.storage.beside_weights import check_numbers
 from regrain.editing.storage.by_name import Modules, Tensors
@@ -128,7 +128,7 @@ def _add(part: Any, layers: dict[str, Tensors], facts: Values, spec: LoraSpec) -
                 spec,
                 f"...{name[-50:]!r} has linear factors for a convolution, or the reverse",
             )
-        if isinstance(layer, EightBitLinear):
+        if isinstance(layer, SmallLinear):
             layer.widen()
         for role in change.keys() & {*_PLAIN}:
             added = spec.weight * change.pop(role)

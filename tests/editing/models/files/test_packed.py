@@ -1,4 +1,5 @@
-"""Files of packed weights (GGUF), which are refused by name wherever one can be given."""
+"""Files of packed weights (GGUF), which are refused by name wherever one is given that is
+no transformer of Wan beside its other parts."""
 
 import shutil
 from types import SimpleNamespace
@@ -17,8 +18,8 @@ from regrain.ui.server import dropped_models
 from regrain.ui.values.adapters import AdapterList
 
 SAID = (
-    "is a GGUF, packed weights that are not read. Use the .safetensors of that model, "
-    "in fp8 if memory is short."
+    "is a GGUF, packed weights, which are read as a transformer of Wan alone: put it "
+    "beside text_encoder/ in a folder of Wan. Of others use the .safetensors."
 )
 CONTENT = b"GGUF\x03\0\0\0" + 60 * b"\0"
 
@@ -70,17 +71,17 @@ def test_one_of_another_name_is_refused_by_what_it_holds(folder, what):
 
 
 def test_a_folder_of_wan_with_one_is_refused_before_it_is_read(
-    wan_folder, tmp_path, monkeypatch
+    wan_folder, tmp_path
 ):
+    """Of one that says nothing of itself, and of one beside weights of another kind."""
     copy = shutil.copytree(wan_folder, tmp_path / "copy")
     (copy / "packed.gguf").write_bytes(CONTENT)
-    assert SAID in refusal(copy / "packed.gguf")
+    assert "says that it is of '', not of wan" in refusal(copy / "packed.gguf")
     for weights in (copy / "transformer").glob("*.safetensors"):
+        weights.write_bytes(CONTENT)
+        assert SAID in refusal(copy)
         weights.rename(weights.with_suffix(".gguf"))
-    assert (
-        "transformer/ has no .safetensors weights, only GGUF, which is not read"
-        in refusal(copy)
-    )
+        assert "says that it is of '', not of wan" in refusal(copy)
 
 
 def test_the_folder_of_models_tells_of_one_and_does_not_offer_it(folder):

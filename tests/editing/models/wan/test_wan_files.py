@@ -13,6 +13,7 @@ from json_files import read_json, write_json
 from made_models import loaded, randn, without_control, write_wan
 from safetensors.torch import load_file, save_file
 from single_files import EIGHT, in_eight_bits
+from wan_names import TABLES, original
 
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.offers import VACE, WAN
@@ -23,20 +24,6 @@ from regrain.editing.models.wan.network import read_network
 
 CONFIG = "transformer/config.json"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
-TABLES = read_json(Path(__file__).with_name("published.json"))
-"""Of published files: width, hidden width, layers and control blocks; and of each piece
-of a name of diffusers', that of the authors; the first that fits counts."""
-
-
-def original(name):
-    """The authors' name of a weight."""
-    for ours, theirs in TABLES["names"].items():
-        if ours in name:
-            return name.replace(ours, theirs)
-    is_control = name.startswith("vace_")
-    name = name.replace("proj_out", "after_proj" if is_control else "head.head")
-    end = "modulation" if "." in name else "head.modulation"
-    return name.replace("scale_shift_table", end)
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +240,7 @@ def test_other_files_are_refused_by_their_names(said, whole, place, monkeypatch)
             "by its name an expert of Wan 2.2",
         ),
         ("Wan2_1-T2V-1_3B-Self-Forcing-DMD.safetensors", "Self-Forcing, which draws"),
-        ("wan.gguf", "'wan.gguf' is a GGUF, packed weights"),
+        ("wan.gguf", "'wan.gguf' is damaged or not a GGUF file"),
         ("wan.pth", "'wan.pth' is a pickle"),
     ],
 )

@@ -1,0 +1,58 @@
+"""Linear layers whose weights stay small in memory: in 8 bits, or packed."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from regrain.editing.storage.beside_weights import multiplied
+from regrain.editing.storage.packed import PackedTensor, unpack
+
+
+class SmallLinear(nn.Linear):
+    """A linear layer whose weight is made wide whenever it is used."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Run the layer in the precision of its input."""
+        return F.linear(input, self._wide(input.dtype), self.bias)
+
+    def _wide(self, dtype: torch.dtype) -> Tensor:
+        return self.weight.to(dtype)
+
+    def widen(self) -> None:
+        """Keep the weight as wide as the bias, so that it can be changed."""
+        self.weight = nn.Parameter(self._wide(self.bias.dtype), requires_grad=False)
+
+
+class EightBitLinear(SmallLinear):
+    """One whose weight of 8 bits is multiplied by its scale."""
+
+    def __init__(self, layer: nn.Linear, scale: Tensor | None) -> None:
+        super().__init__(layer.in_features, layer.out_features, device="meta")
+        self.scale = nn.Parameter(torch.ones(1) if scale is None else scale.float())
+
+    def _wide(self, dtype: torch.dtype) -> Tensor:
+        is_small = self.weight.itemsize == 1
+        wide = multiplied(self.weight, self.scale) if is_small else self.weight
+        return wide.to(dtype)
+
+    def widen(self) -> None:
+        """See `SmallLinear`; its scale is one then."""
+        super().widen()
+        self.scale = nn.Parameter(torch.ones_like(self.scale))
+
+
+class PackedLinear(SmallLinear):
+    """One whose weight is the bytes of a GGUF (rows, bytes of a row)."""
+
+    def __init__(self, layer: nn.Linear, packed: PackedTensor) -> None:
+        super().__init__(layer.in_features, layer.out_features, device="meta")
+        self.kind = packed.kind
+        stored = torch.empty(packed.content.shape, dtype=torch.uint8, device="meta")
+        self.weight = nn.Parameter(stored, requires_grad=False)
+
+    def _wide(self, dtype: torch.dtype) -> Tensor:
+        if self.weight.dtype != torch.uint8:
+            return self.weight.to(dtype)
+        return unpack(self.weight, self.kind, dtype)
