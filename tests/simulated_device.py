@@ -14,7 +14,7 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
@@ -290,13 +290,17 @@ class SimulatedDevice:
             "reset_peak_memory_stats": None,
             "synchronize": None,
             "empty_cache": None,
+            "Stream": _Stream(self),
+            "current_stream": _Stream(self),
+            "stream": nullcontext(),
         }
         if self.kind == "cuda":
             numbers["is_current_stream_capturing"] = False
             numbers["is_bf16_supported"] = True
         return [
             (backends, "can_use_cudnn_attention", lambda _: False),
-            (torch.accelerator, "current_stream", lambda: _Stream),
+            (torch.accelerator, "current_stream", lambda: _Stream(self)),
+            (Tensor, "pin_memory", lambda x: x),
             *(
                 (library, name, lambda *_, found=found, **__: found)
                 for name, found in numbers.items()
@@ -305,9 +309,20 @@ class SimulatedDevice:
 
 
 class _Stream:
-    """What newer optimisers ask whether a graph is being captured."""
+    """What runs on the device, of which all that was asked is done; newer optimisers ask
+    whether a graph is being captured."""
 
-    is_capturing = staticmethod(lambda: False)
+    def __init__(self, home: SimulatedDevice) -> None:
+        self._home = home
+
+    def is_capturing(self) -> bool:
+        return False
+
+    def wait_stream(self, other: object) -> None:
+        """The device waits, not the program."""
+
+    def record_event(self) -> SimpleNamespace:
+        return SimpleNamespace(synchronize=lambda: self._home.wait("synchronize"))
 
 
 def _xformers(home: SimulatedDevice) -> dict[str, ModuleType]:
@@ -434,7 +449,8 @@ class _Makes(TorchDispatchMode):
             return func(*args, **kwargs)
         kwargs["device"] = _CPU
         if func.overloadpacket is _aten._to_copy:
-            self.home.wait(_aten._to_copy)
+            if not kwargs.get("non_blocking"):  # as of memory that is pinned
+                self.home.wait(_aten._to_copy)
             return self.home.put(func(*args, **kwargs).clone())
         self.home._check_generator(kwargs.get("generator"))
         return _each(Tensor, self.home.put, func(*args, **kwargs))

@@ -23,7 +23,10 @@ from simulated_device import KINDS, SimulatedDevice
 from wiring import requested
 
 from regrain.editing import edit
-from regrain.editing.models.loading import load
+from regrain.editing.models import turns
+from regrain.editing.models.loading import build, load
+from regrain.editing.models.streaming import Streamed
+from regrain.editing.models.wan import load as wan_load
 from regrain.editing.params.registry import METHODS
 from regrain.editing.recipe.events import Finished, Progress
 
@@ -139,6 +142,52 @@ def check_kind(kind, request, memory=1 << 34):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_edits_on_a_device_as_on_the_cpu(asked, kind, method):
     check_kind(kind, asked(method))
+
+
+@pytest.mark.parametrize(
+    ("method", "model"),
+    [
+        *((method, "") for method in METHODS),
+        ("videograin", "sdxl"),
+        ("sdedit", "inpaints"),
+    ],
+)
+def test_every_method_edits_block_by_block_as_with_the_whole_model(
+    asked, method, model, monkeypatch
+):
+    """Bit for bit, with at most two blocks on the device and one wait for each; nothing
+    is left there."""
+    request = asked(method, model=model)
+    most = 0
+
+    def brought(streamed, block):
+        nonlocal most
+        bring(streamed, block)
+        most = max(most, len(streamed._there) + len(streamed._left))
+
+    bring = Streamed._bring
+    monkeypatch.setattr(Streamed, "_bring", brought)
+    monkeypatch.setattr(turns, "streams", lambda *_: False)
+    whole = SimulatedDevice("cuda")
+    with whole.at():
+        expected, result, before = frames_of(request, torch.float32, whole)
+    load._loaded.clear()
+    monkeypatch.setattr(turns, "streams", lambda *_: True)
+    monkeypatch.setattr(build, "takes_turns", lambda *_: True)
+    monkeypatch.setattr(wan_load, "takes_turns", lambda *_: True)
+    device = SimulatedDevice("cuda")
+    with device.at():
+        found, other, waits = frames_of(request, torch.float32, device)
+        (backbone,) = load._loaded.values()
+        blocks = sum(len(one._groups) for one in backbone._streamed.values())
+        for part in backbone.parts.values():
+            assert all(x.device.type == "cpu" for x in part.state_dict().values())
+    load._loaded.clear()
+    assert most == 2
+    assert np.array_equal(found, expected)
+    for name, maps in result.attention.items():
+        assert np.array_equal(maps.after, other.attention[name].after)
+    assert (waits <= before + blocks).all()
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,15 @@ from regrain.editing.errors import (
 from regrain.editing.media.lazy_frames import Size
 from regrain.editing.models.files.configs import working_size
 from regrain.editing.models.files.schedulers import Defaults
+from regrain.editing.models.streaming import Streamed
 from regrain.editing.models.weights.tensors import sums_of
-from regrain.editing.storage.memory import free_memory, is_out_of_memory
+from regrain.editing.storage.memory import (
+    bytes_of,
+    check_fits,
+    free_memory,
+    is_out_of_memory,
+    streams,
+)
 
 Latents = Float[Tensor, "rows c gh gw"]
 FEW_FRAMES = 8  # a clip of more is better cut than made smaller
@@ -57,8 +64,13 @@ class TurnTaking:
 
     def _settle(self, identity: str) -> None:
         """Freeze the parts and put them where they stay; `identity` is for the
-        fingerprint."""
+        fingerprint.
+
+        Raises:
+            ResourceError: Two blocks of a part do not fit on the device.
+        """
         self._identity = identity
+        self._streamed: dict[nn.Module, Streamed] = {}
         home = torch.device("cpu") if self.takes_turns else self.device
         range_kernel(self.device.type, self.dtype)
         for part in self.parts.values():
@@ -67,6 +79,13 @@ class TurnTaking:
             # unaligned addresses.
             for tensor in (*part.parameters(), *part.buffers()):
                 tensor.data = tensor.data.to(home, copy=True)
+        free = free_memory(self.device)
+        for (name, part), size in zip(
+            self.parts.items(), bytes_of(self.parts).values(), strict=True
+        ):
+            if self.takes_turns and streams(self.device, size, free):
+                self._streamed[part] = Streamed(part, self.device)
+                check_fits(name, self._streamed[part].least, self.device, free)
         self._present: nn.Module | None = None
         self._lock = threading.Lock()
 
@@ -94,25 +113,28 @@ class TurnTaking:
 
     def _free(self, part: nn.Module) -> int:
         """Return the free memory in bytes while it is the turn of this part."""
-        with self._turn(part):
-            return free_memory(self.device)
+        streamed = self._streamed.get(part)
+        with torch.no_grad(), self._turn(part):
+            return free_memory(self.device) - (streamed.blocks if streamed else 0)
 
     @contextmanager
     def _turn(
         self, part: nn.Module, frames: int = 0, size: Size | None = None
     ) -> Iterator[None]:
         """Lock the model and put this part on the device; it stays there until another
-        is needed.
+        is needed, if it fits.
 
         `frames` and their `size`, height and width in pixels, are for the out-of-memory
         error.
         """
         with self._lock, self._memory(frames, size) if size else nullcontext():
+            streamed = self._streamed.get(part)
             if self.takes_turns and part is not self._present:
                 if self._present is not None:
                     self._present.to("cpu")
-                self._present = part.to(self.device)
-            yield
+                self._present = None if streamed else part.to(self.device)
+            with streamed.present() if streamed else nullcontext():
+                yield
 
     @contextmanager
     def _memory(self, frames: int, size: Size) -> Iterator[None]:

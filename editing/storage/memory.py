@@ -9,8 +9,8 @@ The rule, in this order. A piece may use half of what is free.
    tiles if not even one frame does.
 3. Weights are float16 on a graphics card and float32 on a CPU; bfloat16 there where float32 ones do not fit.
 4. The parts of a model (text encoder, UNet, autoencoder) stay in main memory and take turns on a graphics
-   card with memory of its own if their weights do not fit together. Where the largest is more than all
-   there is, it is refused.
+   card with memory of its own if their weights do not fit together. One that does not fit alone is brought
+   there block by block; it is refused where two blocks do not fit.
 5. The two halves of guidance of VideoGrain and FRESCO run one after the other if the widest tensors of both
    do not fit together; the other methods take all branches of all prompts in one call.
 6. Tuning recomputes activations in the backward pass if they do not fit: a third more time.
@@ -256,19 +256,32 @@ def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bo
     their device; not where it shares the processor's memory.
 
     Raises:
-        ResourceError: One part alone does not fit.
+        ResourceError: One part alone does not fit where parts take no turns.
     """
     if device.type == "cpu":
         return False
     largest = max(parts, key=lambda part: parts[part])
-    if parts[largest] > free:
+    if device.type == "mps":
+        check_fits(largest, parts[largest], device, free)
+        return False
+    return sum(parts.values()) > _SHARE * free
+
+
+def streams(device: torch.device, bytes: int, free: int) -> bool:
+    """Tell whether a part of so many bytes is brought to a device block by block."""
+    return device.type not in ("cpu", "mps") and bytes > _SHARE * free
+
+
+def check_fits(part: str, bytes: int, device: torch.device, free: int) -> None:
+    """Refuse, by a ResourceError, a part of which more must be on a device than
+    fits."""
+    if bytes > free:
         raise ResourceError(
             "model",
-            f"Its {largest} needs {parts[largest] / 2**30:.1f} GiB, but {device} "
+            f"Its {part} needs {bytes / 2**30:.1f} GiB, but {device} "
             f"has {free / 2**30:.1f} GiB free. Close other programs, use a "
             f"smaller model, or run on the CPU ({VARIABLE}=cpu).",
         )
-    return device.type != "mps" and sum(parts.values()) > _SHARE * free
 
 
 def count_weights(path: Path) -> int:

@@ -15,6 +15,7 @@ from torch import nn
 
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.words import Tokens, Words, tokenise
+from regrain.editing.models.streaming import placed
 from regrain.editing.storage import cache
 
 if TYPE_CHECKING:
@@ -109,8 +110,9 @@ class PromptReader:
             }
             kept = cache.load(key)
             if kept is None:
-                encoder = encoder or self.load().to(device)
-                states = encoder(torch.tensor([own], device=device)).last_hidden_state
+                encoder = encoder or self.load()
+                with placed(encoder, device):
+                    states = encoder(torch.tensor([own], device=device))[0]
                 kept = {"vectors": states[0].float().cpu().contiguous()}
                 cache.store(key, kept)
             vectors.append(F.pad(kept["vectors"], (0, 0, 0, TOKEN_LIMIT - length)))

@@ -46,7 +46,18 @@ def test_parts_take_turns_on_a_device_they_do_not_share():
     assert not memory.takes_turns(torch.device("cpu"), sd15, 1)
     said = r"^model: Its unet needs 1.7 GiB, but cuda has 1.6 GiB free. "
     with pytest.raises(ResourceError, match=said):
-        memory.takes_turns(cuda, sd15, 1640 << 20)
+        memory.check_fits("unet", sd15["unet"], cuda, 1640 << 20)
+
+
+def test_a_part_of_more_than_half_of_a_device_is_brought_there_in_blocks():
+    for kind, expected in (
+        ("cuda", True),
+        ("xpu", True),
+        ("mps", False),
+        ("cpu", False),
+    ):
+        assert memory.streams(torch.device(kind), 51, 100) == expected
+        assert not memory.streams(torch.device(kind), 50, 100)
 
 
 def test_both_halves_of_guidance_fit_into_eight_times_their_widest_tensor():

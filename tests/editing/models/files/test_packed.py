@@ -70,9 +70,7 @@ def test_one_of_another_name_is_refused_by_what_it_holds(folder, what):
     assert error.value.message == f"'other.safetensors' {SAID}"
 
 
-def test_a_folder_of_wan_with_one_is_refused_before_it_is_read(
-    wan_folder, tmp_path
-):
+def test_a_folder_of_wan_with_one_is_refused_before_it_is_read(wan_folder, tmp_path):
     """Of one that says nothing of itself, and of one beside weights of another kind."""
     copy = shutil.copytree(wan_folder, tmp_path / "copy")
     (copy / "packed.gguf").write_bytes(CONTENT)
