@@ -12,6 +12,9 @@ Memory is of one call of the network in float16, with all branches of a method a
 attention in one kernel, and of the autoencoder in float32, which decodes four frames at
 once; the larger counts. Left out: what a method keeps, and gradients of tuning. Of Wan's
 methods it is what a run is asked for (`storage.memory`).
+
+With `--cards` it prints what of each model fits on cards of some sizes, whole or block
+by block: the table of `docs/models.md`.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,8 +34,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.edit_cost import config_of
 from regrain.editing.attention.frames import across_frames
 from regrain.editing.attention.layers import AttentionFn, AttentionLayer, install
+from regrain.editing.models.streaming import blocks_of
+from regrain.editing.models.wan.layers import attending, install as layers_of_wan
 from regrain.editing.params.registry import METHODS
-from regrain.editing.storage.memory import FRAMES_AT_ONCE, need_of
+from regrain.editing.storage.memory import (
+    FRAMES_AT_ONCE,
+    NEEDS,
+    comes_in_blocks,
+    need_of,
+)
 
 FRAMES, SIDE = 16, 64
 # In 1e12 a second: operations of attention by the kernel that PyTorch takes, by the best
@@ -59,6 +70,17 @@ BRANCHES = {
     "infedit": 6,
     "instruct_pix2pix": 3,
 }
+# Networks of Wan: heads, layers, hidden width, layers between control blocks, channels
+# of latents, frames, height and width of these for 81 frames.
+WANS: dict[str, tuple[int, ...]] = {
+    "Wan 2.1": (12, 30, 8960, 0, 16, 21, 60, 104),
+    "Wan 2.1 VACE": (12, 30, 8960, 2, 16, 21, 60, 104),
+    "Wan 2.1, 14B": (40, 40, 13824, 0, 16, 21, 60, 104),
+    "Wan 2.1 VACE, 14B": (40, 40, 13824, 5, 16, 21, 60, 104),
+    "Wan 2.2 5B": (24, 30, 14336, 0, 48, 21, 44, 80),
+}
+TOTAL = (4, 6, 8, 12, 16, 24, 80)  # GB of cards
+LEFT = 0.93  # of it, beside what the driver takes
 RELEASED = 15.94  # GB that VideoGrain's paper says of its own
 
 
@@ -98,6 +120,69 @@ def decode() -> None:
     vae.decode(torch.empty(FRAMES_AT_ONCE, 4, SIDE, SIDE))
 
 
+class Counted(NamedTuple):
+    """GiB of a network in 16 bits: all weights; those on a card at a time, if it comes
+    block by block; and beside them, of a call for 81 frames."""
+
+    weights: float
+    blocks: float
+    call: float
+
+
+@torch.no_grad()
+def counted(name: str) -> Counted:
+    """Count a network of Wan by tensors without numbers."""
+    from diffusers import WanTransformer3DModel, WanVACETransformer3DModel
+
+    heads, layers, wide, every, channels, *size = WANS[name]
+    how: dict[str, Any] = {"num_attention_heads": heads, "num_layers": layers}
+    how |= {"ffn_dim": wide, "in_channels": channels, "out_channels": channels}
+    how |= {"attention_head_dim": 128, "text_dim": 4096, "freq_dim": 256}
+    given = {}
+    kind: Any = WanTransformer3DModel
+    with torch.device("meta"):
+        if every:
+            kind = WanVACETransformer3DModel
+            how |= {"vace_layers": [*range(0, layers, every)], "vace_in_channels": 96}
+            given["control_hidden_states"] = torch.empty(1, 96, *size).bfloat16()
+            given["control_hidden_states_scale"] = torch.ones(
+                layers // every
+            ).bfloat16()
+        network = kind(**how).bfloat16()
+        layers_of_wan(network)
+        sizes = sorted(
+            sum(x.nbytes for x in block.parameters()) for block in blocks_of(network)
+        )
+        weights = sum(x.nbytes for x in network.parameters())
+        # Wan 2.2 5B tells each token its level
+        tokens = size[0] * size[1] * size[2] // 4
+        t = torch.zeros(1, tokens) if channels > 16 else torch.zeros(1)
+        tracker = MemTracker()
+        with tracker, attending(lambda q, *_: torch.empty_like(q)):
+            x = torch.empty(1, channels, *size).bfloat16()
+            words = torch.empty(1, 512, 4096).bfloat16()
+            network(x, t, words, return_dict=False, **given)
+    found = tracker.get_tracker_snapshot("peak")[torch.device("meta")]["Total"]
+    there = weights - sum(sizes) + sum(sizes[-2:])
+    return Counted(*(count / 2**30 for count in (weights, there, found - weights)))
+
+
+def cards() -> str:
+    """Return a table of which of `NEEDS` fit on which card: how many frames, in blocks
+    or whole."""
+    titles = [f"{total} GB" for total in TOTAL]
+    lines = ["| | " + " | ".join(titles) + " |", "|---" * (len(TOTAL) + 1) + "|"]
+    for need in NEEDS[1:]:
+        cells = []
+        for total in TOTAL:
+            free = LEFT * total * 1e9
+            frames = need.most(free)
+            how = " in blocks" if comes_in_blocks(need.weights, free) else ""
+            cells.append(f"{frames}{how}" if frames else "–")
+        lines.append(f"| {need.family}, {need.side} px | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 @torch.no_grad()
 def peak(run: Callable[[], None]) -> float:
     """Return the most GB alive at once."""
@@ -129,7 +214,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("-o", "--out", type=Path, default=Path("out/predicted"))
+    parser.add_argument("--cards", action="store_true", help="the table of cards alone")
     args = parser.parse_args()
+    if args.cards:
+        print(cards())
+        return
     operations, layers = count()
     rows = {}
     for card, (usual, best, fused, efficient, others, memory) in CARDS.items():

@@ -20,13 +20,13 @@ from regrain.editing.errors import ResourceError
 from regrain.editing.storage.memory import free_memory, streams
 
 
-def _blocks(network: nn.Module) -> Iterator[nn.Module]:
+def blocks_of(network: nn.Module) -> Iterator[nn.Module]:
     """Yield the elements of a network's outermost lists, in the order of their names."""
     for child in network.children():
         if isinstance(child, nn.ModuleList):
             yield from child
         else:
-            yield from _blocks(child)
+            yield from blocks_of(child)
 
 
 def _tensors(network: nn.Module) -> list[Tensor]:
@@ -77,7 +77,7 @@ class Streamed:
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._device = device
-        blocks = [*_blocks(network)]
+        blocks = [*blocks_of(network)]
         self._groups = {block: _Group(_tensors(block), device) for block in blocks}
         inside = {id(x) for block in blocks for x in _tensors(block)}
         rest = [x for x in _tensors(network) if id(x) not in inside]

@@ -86,6 +86,11 @@ class TurnTaking:
             if self.takes_turns and streams(self.device, size, free):
                 self._streamed[part] = Streamed(part, self.device)
                 check_fits(name, self._streamed[part].least, self.device, free)
+                self.notes += (
+                    f"Its {name} is brought to {self.device} block by block: its "
+                    f"{size / 1e9:.1f} GB are more than half of the {free / 1e9:.1f} "
+                    "that are free there.",
+                )
         self._present: nn.Module | None = None
         self._lock = threading.Lock()
 

@@ -6,7 +6,8 @@ The rule, in this order. A piece may use half of what is free.
 1. A long clip is edited in windows of 32 frames with their anchors, fewer if the widest tensors of all its
    branches do not fit, but at least 8. `window` decides otherwise.
 2. The autoencoder takes up to 4 frames at once, fewer if 4 KiB a pixel and frame do not fit, and works in
-   tiles if not even one frame does.
+   tiles if not even one frame does. A video model's takes 4, and works in tiles if 22 KiB a pixel are more
+   than four fifths of what is free.
 3. Weights are float16 on a graphics card and float32 on a CPU; bfloat16 there where float32 ones do not fit.
 4. The parts of a model (text encoder, UNet, autoencoder) stay in main memory and take turns on a graphics
    card with memory of its own if their weights do not fit together. One that does not fit alone is brought
@@ -25,7 +26,7 @@ import ctypes
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from math import prod
+from math import inf, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,7 +51,10 @@ LEAST_WINDOW = 8
 MOST_WINDOW = 32
 _ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
 _SHARE = 0.5
+_LARGEST = 0.8  # share of what is free of the only piece that is there
 _AUTOENCODER_BYTES = 4096  # per pixel and frame: a gigabyte for a frame of 512 x 512
+_VIDEO_BYTES = 22_528  # of a video model's, per pixel: it takes four frames at once
+_READER_BLOCKS = 2.7  # GiB of what reads the prompts of Wan, block by block
 # Of the feed-forward layer at the finest level with attention:
 _WIDENING = 8  # 4 times the channels, twice for its gate
 _WIDE_TENSORS = 4  # tensors of that width that are alive at once
@@ -67,39 +71,70 @@ _PARTS = {
 
 class Need(NamedTuple):
     """Estimated needs of a family of models at a short side: GiB of weights and per
-    frame, in float16; GiB of what reads its prompts, where that is loaded for them
-    alone."""
+    frame, in float16; GiB of the weights that are on a card at a time where it is
+    brought there block by block; GiB of what reads its prompts, where that is loaded
+    for them alone."""
 
     family: str
     side: int
     weights: float
     per_frame: float
+    blocks: float
     reader: float = 0.0
 
-    def on_gpu(self, frames: int) -> int:
+    def on_gpu(self, frames: int, free: float = inf) -> int:
         """Return the bytes of so many frames that are edited together on a graphics
-        card, where what reads the prompts takes turns with the rest."""
-        in_float16 = self.weights + self.per_frame * frames
-        return int(max(in_float16, self.reader) * 2**30)
+        card with so many that are free. What reads the prompts takes turns with the
+        rest; both come there block by block if they are more than half of it."""
+        reader = self.reader
+        if reader and comes_in_blocks(reader, free):
+            reader = _READER_BLOCKS
+        in_float16 = self._there(free) + self.per_frame * frames
+        return int(max(in_float16, reader) * 2**30)
+
+    def _there(self, free: float) -> float:
+        return self.blocks if comes_in_blocks(self.weights, free) else self.weights
+
+    def most(self, free: float) -> int:
+        """Return how many frames fit together on such a card."""
+        frames = int((free / 2**30 - self._there(free)) / self.per_frame)
+        return frames if frames >= 1 and self.on_gpu(1, free) <= free else 0
 
     def memory(self, frames: int) -> int:
         """Return the bytes of so many frames that are edited together here: in float16
         on a GPU, in float32 on a CPU, where nothing takes turns."""
-        times = _per_float16(choose_device())
+        device = choose_device()
+        times = _per_float16(device)
         if times == 1:
-            return self.on_gpu(frames)
+            return self.on_gpu(frames, _on_card(device))
         in_float16 = self.weights + max(self.per_frame * frames, self.reader)
         return int(in_float16 * 2**30 * times)
 
     def fits(self) -> str:
-        """Say how many frames fit here."""
+        """Say how many frames fit here, and how."""
         device = choose_device()
         free = free_memory(device)
         in_float16 = free / 2**30 / _per_float16(device)
-        frames = int((in_float16 - self.weights) / self.per_frame)
+        frames = int((in_float16 - self._there(_on_card(device))) / self.per_frame)
         if frames < 1 or self.memory(1) > free:
             return "does not fit"
-        return f"about {frames} frames fit"
+        return f"about {frames} frames fit{self.how()}"
+
+    def how(self) -> str:
+        """Say that it comes to this machine's card block by block, if it does."""
+        there = _on_card(choose_device())
+        return ", block by block" if comes_in_blocks(self.weights, there) else ""
+
+
+def comes_in_blocks(weights: float, free: float) -> bool:
+    """Tell whether so many GiB are more than a piece may have of a card."""
+    return weights * 2**30 > _SHARE * free
+
+
+def _on_card(device: torch.device) -> float:
+    """Return the bytes that are free on a card with memory of its own, by which its
+    models come in blocks; infinity elsewhere."""
+    return inf if device.type in ("cpu", "mps") else free_memory(device)
 
 
 def _per_float16(device: torch.device) -> int:
@@ -107,20 +142,21 @@ def _per_float16(device: torch.device) -> int:
     return 2 if device.type == "cpu" else 1
 
 
+# Of Wan counted by `benchmarks.predicted`.
 NEEDS = (
-    Need("storybook", 128, 0.1, 0.02),
-    Need("Stable Diffusion", 512, 2.2, 0.3),
-    Need("Stable Diffusion", 768, 2.2, 0.7),
-    Need("SDXL", 768, 6.6, 0.35),
-    Need("SDXL", 1024, 6.6, 0.63),
+    Need("storybook", 128, 0.1, 0.02, blocks=0.1),
+    Need("Stable Diffusion", 512, 2.2, 0.3, blocks=0.8),
+    Need("Stable Diffusion", 768, 2.2, 0.7, blocks=0.8),
+    Need("SDXL", 768, 6.6, 0.35, blocks=3.7),
+    Need("SDXL", 1024, 6.6, 0.63, blocks=3.7),
     # Of two experts one at a time. Before the families with whose name their own begin.
-    Need("Wan 2.2 VACE", 480, 33.1, 0.16, reader=10.6),
-    Need("Wan 2.2 5B", 704, 12.2, 0.3, reader=10.6),
-    Need("Wan 2.2", 480, 27.4, 0.14, reader=10.6),
-    Need("Wan 2.1 VACE, 14B", 480, 32.6, 0.16, reader=10.6),
-    Need("Wan 2.1, 14B", 480, 26.9, 0.14, reader=10.6),
-    Need("Wan 2.1 VACE", 480, 4.8, 0.14, reader=10.6),
-    Need("Wan 2.1", 480, 3.4, 0.12, reader=10.6),
+    Need("Wan 2.2 VACE", 480, 32.3, 0.078, blocks=1.9, reader=10.6),
+    Need("Wan 2.2 5B", 704, 9.3, 0.043, blocks=0.8, reader=10.6),
+    Need("Wan 2.2", 480, 26.6, 0.043, blocks=1.7, reader=10.6),
+    Need("Wan 2.1 VACE, 14B", 480, 32.3, 0.078, blocks=1.9, reader=10.6),
+    Need("Wan 2.1, 14B", 480, 26.6, 0.043, blocks=1.7, reader=10.6),
+    Need("Wan 2.1 VACE", 480, 4.0, 0.037, blocks=0.25, reader=10.6),
+    Need("Wan 2.1", 480, 2.6, 0.018, blocks=0.2, reader=10.6),
 )
 
 
@@ -235,6 +271,12 @@ def frames_at_once(height: int, width: int, free: int) -> int:
     return min(FRAMES_AT_ONCE, fitting)
 
 
+def decodes_whole(height: int, width: int, free: int) -> bool:
+    """Tell whether the autoencoder of a video model takes frames of this size without
+    tiles."""
+    return height * width * _VIDEO_BYTES <= _LARGEST * free
+
+
 def clip_frames(pixels: int, free: int) -> int:
     """Return how many frames of so many pixels a video model decodes together: three
     float32 copies each."""
@@ -269,7 +311,7 @@ def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bo
 
 def streams(device: torch.device, bytes: int, free: int) -> bool:
     """Tell whether a part of so many bytes is brought to a device block by block."""
-    return device.type not in ("cpu", "mps") and bytes > _SHARE * free
+    return device.type not in ("cpu", "mps") and comes_in_blocks(bytes / 2**30, free)
 
 
 def check_fits(part: str, bytes: int, device: torch.device, free: int) -> None:

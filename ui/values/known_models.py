@@ -32,11 +32,11 @@ class Known:
 
     @property
     def memory(self) -> int:
-        """Bytes that it takes at least on a graphics card, in short windows at the
-        smallest side that it is used at."""
+        """Bytes that it takes at least on a graphics card, block by block in short
+        windows at the smallest side that it is used at."""
         need = need_of(self.family)
         assert need is not None, self.family
-        return need.on_gpu(LEAST_WINDOW)
+        return need.on_gpu(LEAST_WINDOW, free=0)
 
 
 KNOWN = (

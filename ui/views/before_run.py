@@ -67,4 +67,4 @@ def _memory(asked: EditRequest) -> str:
     memory = need.memory(together) / 1e9
     if memory < _LITTLE:
         return f" at {need.side} px"
-    return f" at {need.side} px, about {memory:.1f} GB of memory"
+    return f" at {need.side} px, about {memory:.1f} GB of memory{need.how()}"

@@ -26,7 +26,7 @@ from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.turns import Latents, TurnTaking, diverged
 from regrain.editing.models.wan.layers import attending, install
 from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
-from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, frames_at_once
+from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, decodes_whole
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -148,7 +148,7 @@ class Wan(TurnTaking):
         It keeps frames of a call on itself, so there is one call at a time.
         """
         height, width = size
-        fits = frames_at_once(height, width, self._free(self.vae))
+        fits = decodes_whole(height, width, self._free(self.vae))
         with self._turn(self.vae, frames, (height, width)), ExitStack() as after:
             if not fits:
                 self.vae.enable_tiling()
