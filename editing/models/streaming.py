@@ -78,11 +78,16 @@ class Streamed:
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._device = device
         blocks = [*blocks_of(network)]
-        self._groups = {block: _Group(_tensors(block), device) for block in blocks}
-        inside = {id(x) for block in blocks for x in _tensors(block)}
-        rest = [x for x in _tensors(network) if id(x) not in inside]
+        self._groups: dict[nn.Module, _Group] = {}
+        inside: set[Tensor] = set()
+        for block in blocks:
+            own = _tensors(block)
+            self._groups[block] = _Group(own, device)
+            inside.update(own)
+        rest = [tensor for tensor in _tensors(network) if tensor not in inside]
         self._rest = _Group(rest, device)
-        sizes = sorted(group.bytes for group in self._groups.values())
+        sizes = [group.bytes for group in self._groups.values()]
+        sizes.sort()
         self.blocks = sum(sizes[-2:])
         self.least = self._rest.bytes + self.blocks
         # which block runs after which: as they are named, until a call shows it
@@ -111,11 +116,10 @@ class Streamed:
         with ExitStack() as after:
             after.callback(self._end)
             for block in self._groups:
-                for hook in (
-                    block.register_forward_pre_hook(self._before),
-                    block.register_forward_hook(self._after),
-                ):
-                    after.callback(hook.remove)
+                before = block.register_forward_pre_hook(self._before)
+                after.callback(before.remove)
+                behind = block.register_forward_hook(self._after)
+                after.callback(behind.remove)
             self._rest.bring()
             self._rest.use()
             yield

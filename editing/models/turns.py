@@ -80,12 +80,13 @@ class TurnTaking:
             for tensor in (*part.parameters(), *part.buffers()):
                 tensor.data = tensor.data.to(home, copy=True)
         free = free_memory(self.device)
-        for (name, part), size in zip(
-            self.parts.items(), bytes_of(self.parts).values(), strict=True
-        ):
+        sizes = bytes_of(self.parts)
+        for name, part in self.parts.items():
+            size = sizes[name]
             if self.takes_turns and streams(self.device, size, free):
-                self._streamed[part] = Streamed(part, self.device)
-                check_fits(name, self._streamed[part].least, self.device, free)
+                streamed = Streamed(part, self.device)
+                check_fits(name, streamed.least, self.device, free)
+                self._streamed[part] = streamed
                 self.notes += (
                     f"Its {name} is brought to {self.device} block by block: its "
                     f"{size / 1e9:.1f} GB are more than half of the {free / 1e9:.1f} "

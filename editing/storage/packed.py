@@ -97,20 +97,20 @@ class PackedTensor:
 
         _, size = _sizes(self.kind)
         blocks = self.stored().reshape(-1, size)
-        return {
-            f"byte {at} of a block": blocks[:, at : at + 2]
-            .contiguous()
-            .view(torch.float16)
-            .float()
-            for at in _SCALES[self.kind]
-        }
+        found = {}
+        for at in _SCALES[self.kind]:
+            stored = blocks[:, at : at + 2].contiguous()
+            wide = stored.view(torch.float16).float()
+            found[f"byte {at} of a block"] = wide
+        return found
 
 
 def check_scales(tensor: PackedTensor, name: str, title: str) -> None:
     """Refuse packed numbers of which one is NaN or Inf; see `check_weights`."""
     if tensor.is_packed:
-        scales = {f"{name}, {at}": x for at, x in tensor.scales().items()}
-        check_weights(scales, title)
+        scales = tensor.scales()
+        named = {f"{name}, {at}": scale for at, scale in scales.items()}
+        check_weights(named, title)
 
 
 def unpack(stored: Tensor, kind: str, dtype: torch.dtype) -> Tensor:
@@ -151,7 +151,7 @@ def is_packed(path: Path) -> bool:
 
 
 def read_packed(
-    path: Path, field: str, architectures: tuple[str, ...]
+    path: Path, architectures: tuple[str, ...]
 ) -> tuple[dict[str, PackedTensor], dict[str, str]]:
     """Read the head of a file; its numbers stay on disk until they are asked for.
 
@@ -163,54 +163,59 @@ def read_packed(
         ModelError: It is damaged, of something else, or says what is not known.
     """
     title = shorten(path.name)
-    check_regular(path, field, ModelError)
+    check_regular(path, "model", ModelError)
     said = f"{title} is damaged or not a GGUF file. Download it again."
-    with boundary(field, said, ModelError):
+    with boundary("model", said, ModelError):
         reader = _reader(path)
-        texts = {
-            key: "" if key.startswith("tokenizer.") else str(one.contents())
-            for key, one in reader.fields.items()
-        }
-        own = texts.get("general.architecture", "")
-        _check_texts(texts, field, title)
-        if own not in architectures:
-            raise ModelError(
-                field,
-                f"{title} says that it is of {shorten(own)}, not of "
-                f"{' or '.join(architectures)}. Use another file.",
-            )
+        texts = {}
+        for key, field in reader.fields.items():
+            is_long = key.startswith("tokenizer.")
+            texts[key] = "" if is_long else str(field.contents())
+        _check_texts(texts, architectures, title)
         tensors = {}
+        shaped = {key.removeprefix(_SHAPE) for key in texts if key.startswith(_SHAPE)}
         for one in reader.tensors:
-            kind = one.tensor_type.name
-            if kind not in (*_PLAIN, *_SCALES):
-                raise ModelError(
-                    field,
-                    f"{title} has {shorten(one.name, 90)} of {kind}, which is not read. "
-                    "Use a file of Q8_0, or of another type.",
-                )
-            shape = tuple(reversed(one.shape.tolist()))
-            if f"{_SHAPE}{one.name}" in texts:
-                shape = tuple(reader.fields[f"{_SHAPE}{one.name}"].contents())
+            shape = one.shape.tolist()[::-1]
+            if one.name in shaped:
+                shape = reader.fields[f"{_SHAPE}{one.name}"].contents()
             if prod(shape) != one.n_elements:
                 raise ValueError(one.name)
-            tensors[one.name] = PackedTensor(kind, shape, one.data)
-        unused = [key.removeprefix(_SHAPE) for key in texts if key.startswith(_SHAPE)]
-        if not tensors or not tensors.keys() >= {*unused}:
+            kind = one.tensor_type.name
+            tensors[one.name] = PackedTensor(kind, tuple(shape), one.data)
+        if not tensors or not tensors.keys() >= shaped:
             raise ValueError(path)
+    _check_kinds(tensors, title)
     return tensors, texts
 
 
-def _check_texts(texts: Mapping[str, str], field: str, title: str) -> None:
-    """Refuse a file that says what may change what its numbers mean."""
+def _check_texts(
+    texts: Mapping[str, str], architectures: tuple[str, ...], title: str
+) -> None:
+    """Refuse a file of something else, or that says what may change what its numbers
+    mean."""
+    said = ""
+    own = texts.get("general.architecture", "")
     version = texts.get("general.quantization_version", "2")
     odd = [key for key in texts if not _ABOUT.fullmatch(key)]
-    said = f"quantization_version {version}" if version != "2" else ""
-    if odd and not said:
-        said = shorten(min(odd), 90)
+    if own not in architectures:
+        said = f"that it is of {shorten(own)}, not of {' or '.join(architectures)}"
+    elif version != "2":
+        said = f"quantization_version {version}, which is not known"
+    elif odd:
+        said = f"{shorten(min(odd), 90)}, which is not known"
     if said:
-        raise ModelError(
-            field, f"{title} says {said}, which is not known. Use another file."
-        )
+        raise ModelError("model", f"{title} says {said}. Use another file.")
+
+
+def _check_kinds(tensors: Mapping[str, PackedTensor], title: str) -> None:
+    """Refuse a file with numbers of a type that is not read."""
+    for name, tensor in tensors.items():
+        if tensor.kind not in (*_PLAIN, *_SCALES):
+            raise ModelError(
+                "model",
+                f"{title} has {shorten(name, 90)} of {tensor.kind}, which is not read. "
+                "Use a file of Q8_0, or of another type.",
+            )
 
 
 def _reader(path: Path) -> Any:

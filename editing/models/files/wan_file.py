@@ -130,7 +130,7 @@ def read_wan(paths: Sequence[Path]) -> WanFiles:
     metadata = {}
     for path in paths:
         if is_packed(path):
-            tensors, texts = read_packed(path, "model", PACKED_AS)
+            tensors, texts = read_packed(path, PACKED_AS)
             metadata |= texts
             shapes |= {name: tensor.shape for name, tensor in tensors.items()}
             continue

@@ -107,7 +107,7 @@ def _content(
     if not is_packed(path):
         with opened(path, "model", path.name, "pt") as file:
             return read_scaled(file, title)
-    tensors, _ = read_packed(path, "model", PACKED_AS)
+    tensors, _ = read_packed(path, PACKED_AS)
     weights: dict[str, Tensor | PackedTensor] = {}
     for name, tensor in tensors.items():
         check_scales(tensor, name, title)
