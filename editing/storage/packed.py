@@ -4,7 +4,7 @@ them."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -78,7 +78,7 @@ class PackedTensor:
 
         found = torch.from_numpy(self.content)
         if self.is_packed:
-            return found
+            return found.view(torch.int8)
         if self.kind == "BF16":
             found = found.view(torch.bfloat16)
         return found.reshape(self.shape)
@@ -118,7 +118,7 @@ def unpack(stored: Tensor, kind: str, dtype: torch.dtype) -> Tensor:
     defines, then in `dtype`.
 
     Args:
-        stored: Bytes (rows, bytes of a row).
+        stored: Bytes (rows, bytes of a row), as int8.
         kind: A type of packed numbers that is read.
     """
     import torch
@@ -127,7 +127,7 @@ def unpack(stored: Tensor, kind: str, dtype: torch.dtype) -> Tensor:
 
     function = dequantize_functions[GGMLQuantizationType[kind]]
     numbers, size = _sizes(kind)
-    blocks = stored.reshape(-1, size)
+    blocks = stored.view(torch.uint8).reshape(-1, size)
     found = stored.new_empty(len(blocks), numbers, dtype=dtype)
     # a piece at a time, since what is made on the way is several times as large
     step = _AT_ONCE // numbers
@@ -151,12 +151,13 @@ def is_packed(path: Path) -> bool:
 
 
 def read_packed(
-    path: Path, architectures: tuple[str, ...]
+    path: Path, architectures: Collection[str], settings: Collection[str] = ()
 ) -> tuple[dict[str, PackedTensor], dict[str, str]]:
     """Read the head of a file; its numbers stay on disk until they are asked for.
 
     Args:
         architectures: Of what the file may be, as files name that.
+        settings: What it may say of its network, which the caller compares.
     Returns:
         Its tensors by name, and its texts by key.
     Raises:
@@ -171,7 +172,7 @@ def read_packed(
         for key, field in reader.fields.items():
             is_long = key.startswith("tokenizer.")
             texts[key] = "" if is_long else str(field.contents())
-        _check_texts(texts, architectures, title)
+        _check_texts(texts, architectures, settings, title)
         tensors = {}
         shaped = {key.removeprefix(_SHAPE) for key in texts if key.startswith(_SHAPE)}
         for one in reader.tensors:
@@ -189,14 +190,17 @@ def read_packed(
 
 
 def _check_texts(
-    texts: Mapping[str, str], architectures: tuple[str, ...], title: str
+    texts: Mapping[str, str],
+    architectures: Collection[str],
+    settings: Collection[str],
+    title: str,
 ) -> None:
     """Refuse a file of something else, or that says what may change what its numbers
     mean."""
     said = ""
     own = texts.get("general.architecture", "")
     version = texts.get("general.quantization_version", "2")
-    odd = [key for key in texts if not _ABOUT.fullmatch(key)]
+    odd = [key for key in texts.keys() - {*settings} if not _ABOUT.fullmatch(key)]
     if own not in architectures:
         said = f"that it is of {shorten(own)}, not of {' or '.join(architectures)}"
     elif version != "2":

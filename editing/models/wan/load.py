@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ from regrain.editing.models.wan.experts import (
 )
 from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.network import read_network
+from regrain.editing.models.wan.packed_text import read_packed_encoder
 from regrain.editing.models.wan.text import PromptReader
 from regrain.editing.models.weights.folder import check_fit, check_folders
 from regrain.editing.models.weights.lora import add_loras
@@ -46,10 +48,13 @@ from regrain.editing.storage.memory import (
     takes_turns,
     weights_dtype,
 )
+from regrain.editing.storage.packed import is_packed
 from regrain.editing.storage.ready import check_vocabulary
 from regrain.editing.storage.safetensors_files import (
+    TRANSFORMERS,
     read_weights,
     state_of,
+    weight_files,
     without_marks,
 )
 from regrain.editing.storage.texts import Json
@@ -92,7 +97,12 @@ def load_wan(
     notes += [_understood(facts, networks[EXPERTS[0]])] if facts.network else []
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
     weights = bytes_of(networks | {"vae": autoencoder})
-    weights["text_encoder"] = text_dtype.itemsize * count_weights(folder / _TEXT)
+    packed = _packed_encoder(facts)
+    weights[_TEXT] = (
+        packed.stat().st_size
+        if packed
+        else text_dtype.itemsize * count_weights(folder / _TEXT)
+    )
     return Wan(
         id=id,
         networks=networks,
@@ -138,8 +148,17 @@ def _prompt_reader(facts: ModelFacts, dtype: torch.dtype) -> PromptReader:
         check_vocabulary(tokenizer, "tokenizer/")
     folder = facts.folder / _TEXT
     load = partial(read_weights, UMT5EncoderModel, folder, facts.id, dtype)
+    if packed := _packed_encoder(facts):
+        config = facts.known_config(f"{_TEXT}/config.json")
+        load = partial(read_packed_encoder, packed, config, dtype)
     identity = repr([(size, date) for _, size, date in state_of(folder)])
     return PromptReader(tokenizer, load, identity, facts.words)
+
+
+def _packed_encoder(facts: ModelFacts) -> Path | None:
+    """Return the packed file of the text encoder; None where it has another."""
+    files = weight_files(facts.folder / _TEXT, TRANSFORMERS)
+    return files[0] if files and is_packed(files[0]) else None
 
 
 def _offers(facts: ModelFacts, network: Json) -> frozenset[str]:

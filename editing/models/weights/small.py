@@ -9,6 +9,10 @@ from torch import Tensor, nn
 from regrain.editing.storage.beside_weights import multiplied
 from regrain.editing.storage.packed import PackedTensor, unpack
 
+PACKED = torch.int8
+"""Type of the bytes of packed numbers: T5 rounds what it multiplies by weights of any
+other."""
+
 
 class SmallLinear(nn.Linear):
     """A linear layer whose weight is made wide whenever it is used."""
@@ -47,12 +51,13 @@ class PackedLinear(SmallLinear):
     """One whose weight is the bytes of a GGUF (rows, bytes of a row)."""
 
     def __init__(self, layer: nn.Linear, packed: PackedTensor) -> None:
-        super().__init__(layer.in_features, layer.out_features, device="meta")
+        has_bias = layer.bias is not None
+        super().__init__(layer.in_features, layer.out_features, has_bias, device="meta")
         self.kind = packed.kind
-        stored = torch.empty(packed.content.shape, dtype=torch.uint8, device="meta")
+        stored = torch.empty(packed.content.shape, dtype=PACKED, device="meta")
         self.weight = nn.Parameter(stored, requires_grad=False)
 
     def _wide(self, dtype: torch.dtype) -> Tensor:
-        if self.weight.dtype != torch.uint8:
+        if self.weight.dtype != PACKED:
             return self.weight.to(dtype)
         return unpack(self.weight, self.kind, dtype)

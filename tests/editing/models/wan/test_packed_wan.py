@@ -108,7 +108,7 @@ def test_a_lora_changes_the_numbers(whole, place):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
     before = answer(loaded(place / "packed.gguf"))
     assert not torch.allclose(answer(found)[0], before[0], atol=1e-3)
-    assert found.transformer.blocks[1].attn1.to_k.weight.dtype == torch.uint8
+    assert found.transformer.blocks[1].attn1.to_k.weight.dtype == torch.int8
 
 
 def test_a_folder_may_have_its_transformer_packed(whole, place, wan):
