@@ -40,11 +40,12 @@ class _Group:
         bytes: Of its weights.
     """
 
-    def __init__(self, tensors: list[Tensor], device: torch.device) -> None:
+    def __init__(self, tensors: list[Tensor], device: torch.device, pins: bool) -> None:
         self._tensors = tensors
         self._device = device
         self._there: list[Tensor] = []
-        if device.type == "cuda":  # from elsewhere a copy waits for the device
+        # from elsewhere a copy waits for the device
+        if pins and device.type == "cuda":
             for tensor in tensors:
                 tensor.data = tensor.data.pin_memory()
         self._home = [tensor.data for tensor in tensors]
@@ -75,17 +76,18 @@ class Streamed:
         blocks: Those of them that are of its two largest blocks.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
+    def __init__(self, network: nn.Module, device: torch.device, pins: bool) -> None:
+        """`pins` lets main memory hold it where the device can copy by itself."""
         self._device = device
         blocks = [*blocks_of(network)]
         self._groups: dict[nn.Module, _Group] = {}
         inside: set[Tensor] = set()
         for block in blocks:
             own = _tensors(block)
-            self._groups[block] = _Group(own, device)
+            self._groups[block] = _Group(own, device, pins)
             inside.update(own)
         rest = [tensor for tensor in _tensors(network) if tensor not in inside]
-        self._rest = _Group(rest, device)
+        self._rest = _Group(rest, device, pins)
         sizes = [group.bytes for group in self._groups.values()]
         sizes.sort()
         self.blocks = sum(sizes[-2:])
@@ -175,6 +177,6 @@ def placed(network: nn.Module, device: torch.device) -> AbstractContextManager[N
     """Have a network on a device, block by block if it does not fit there."""
     own = sum(tensor.nbytes for tensor in _tensors(network))
     if streams(device, own, free_memory(device)):
-        return Streamed(network, device).present()
+        return Streamed(network, device, False).present()
     network.to(device)
     return nullcontext()

@@ -70,30 +70,47 @@ class TurnTaking:
             ResourceError: Two blocks of a part do not fit on the device.
         """
         self._identity = identity
-        self._streamed: dict[nn.Module, Streamed] = {}
-        home = torch.device("cpu") if self.takes_turns else self.device
         range_kernel(self.device.type, self.dtype)
-        for part in self.parts.values():
-            part.eval().requires_grad_(False)
-            # Copies: a mapped file can change, and CPU kernels round differently at
-            # unaligned addresses.
-            for tensor in (*part.parameters(), *part.buffers()):
-                tensor.data = tensor.data.to(home, copy=True)
+        self._streamed: dict[nn.Module, Streamed] = {}
         free = free_memory(self.device)
         sizes = bytes_of(self.parts)
+        holds = sum(sizes.values()) <= free_memory()
         for name, part in self.parts.items():
-            size = sizes[name]
-            if self.takes_turns and streams(self.device, size, free):
-                streamed = Streamed(part, self.device)
-                check_fits(name, streamed.least, self.device, free)
-                self._streamed[part] = streamed
-                self.notes += (
-                    f"Its {name} is brought to {self.device} block by block: its "
-                    f"{size / 1e9:.1f} GB are more than half of the {free / 1e9:.1f} "
-                    "that are free there.",
-                )
+            part.eval().requires_grad_(False)
+            in_blocks = streams(self.device, sizes[name], free)
+            if self.takes_turns and in_blocks:
+                self._streamed[part] = self._stream(name, part, holds)
+            else:
+                self._put(part)
+
         self._present: nn.Module | None = None
         self._lock = threading.Lock()
+
+    def _put(self, part: nn.Module) -> None:
+        home = torch.device("cpu") if self.takes_turns else self.device
+        # Copies: a mapped file can change, and CPU kernels round differently at
+        # unaligned addresses.
+        for tensor in (*part.parameters(), *part.buffers()):
+            tensor.data = tensor.data.to(home, copy=True)
+
+    def _stream(self, name: str, part: nn.Module, holds: bool) -> Streamed:
+        """Return how a part comes block by block: where main memory does not hold it,
+        from the mapped file."""
+        if holds:
+            self._put(part)
+        streamed = Streamed(part, self.device, holds)
+        free = free_memory(self.device)
+        check_fits(name, streamed.least, self.device, free)
+        size = sum(tensor.nbytes for tensor in part.parameters())
+        said = (
+            f"Its {name} is brought to {self.device} block by block: its "
+            f"{size / 1e9:.1f} GB are more than half of the {free / 1e9:.1f} that are "
+            "free there."
+        )
+        if not holds:
+            said += " Main memory does not hold it: it is read from disk in every step."
+        self.notes += (said,)
+        return streamed
 
     @cached_property
     def fingerprint(self) -> str:

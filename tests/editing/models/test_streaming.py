@@ -149,6 +149,27 @@ def test_one_of_which_two_blocks_do_not_fit_is_refused(tmp_path):
         streamed = found._streamed[found.transformer]
         assert streamed.blocks < streamed.least < size / 2
         assert found._free(found.transformer) == size - streamed.blocks
+        note = next(one for one in found.notes if "transformer" in one)
+        assert note.startswith("Its transformer is brought to cuda block by block: its")
+        assert "Main memory" not in note
+
+
+def test_what_main_memory_does_not_hold_stays_on_disk(folder, device, monkeypatch):
+    monkeypatch.setattr(turns, "streams", lambda *_: True)
+    monkeypatch.setattr(wan_load, "takes_turns", lambda *_: True)
+    expected = ask(loaded(folder))
+    load._loaded.clear()
+    free = turns.free_memory
+    monkeypatch.setattr(
+        turns, "free_memory", lambda *given: free(*given) if given else 0
+    )
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pinned.append)
+    model = loaded(folder)
+    assert not pinned
+    assert all(map(torch.equal, ask(model), expected))
+    assert "it is read from disk in every step" in model.notes[0]
+    assert not on_device(model.transformer)
 
 
 def test_prompts_are_read_block_by_block_where_their_reader_is_large(
