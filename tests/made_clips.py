@@ -99,6 +99,7 @@ def write_clip(
     tags: ColorTags | None = None,
     aspect: Fraction | None = None,
     rotation: int = 0,
+    container_options: dict[str, str] | None = None,
     **options: str,
 ) -> Path:
     """Write a video file, in the container that the suffix of `path` names.
@@ -107,7 +108,7 @@ def write_clip(
     silence and a tone of 1 kHz from `tone_at` seconds on, or an encoder and samples;
     `aspect` is a pixel's width over its height.
     """
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=container_options or {}) as container:
         named = {key.replace("_", "-"): value for key, value in options.items()}
         video = container.add_stream(codec, rate=fps, options=named)
         video.width = frames.shape[2]

@@ -3,6 +3,7 @@ without decoding."""
 
 from __future__ import annotations
 
+import os
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
@@ -76,6 +77,17 @@ _ROUNDED = 0.02  # by which the rate of a file's times may differ from the state
 # A frame that lasts this many times longer than the others makes a rate vary.
 _LONG = Fraction(3, 2)
 _SLOWEST = 100_000  # seconds of a frame; MP4 has no room for many more
+# How a file tells where it ends: what begins the segment of Matroska and the properties
+# of an ASF file, the last bytes of others, and the sizes of a packet of TS.
+_SEGMENT = b"\x18\x53\x80\x67"
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_LAST = {"gif": b";", "apng": b"IEND\xaeB`\x82"}
+_TS_PACKETS = (188, 192, 204)
+_HEAD = 4096  # bytes in which it is said
+_TAIL = 64
+_STANDS = 0.2  # seconds that codecs of sound may be ahead or behind
+# The share of a file that must be unread, of the share of time that is missing.
+_HOLDS = 0.1
 _REORDERED = 1  # second; a clock that goes back farther starts over
 # Forms whose clock has 33 bits (ISO/IEC 13818-1, 2.4.3.7): where it goes back, FFmpeg
 # adds a turn.
@@ -143,15 +155,14 @@ class Facts:
         has_audio: Whether it has a readable audio stream.
         comment: Its comment, or "".
         pixel: Width of a pixel over its height, before rotation.
-        lacking: Number of frames that the header counts but the file, whose end was cut
-            off, does not have.
+        is_short: Whether it ends early or is damaged, as far as the file shows.
         notes: What it says of picture and sound that is not done.
     """
 
     has_audio: bool
     comment: str
     pixel: Fraction
-    lacking: int
+    is_short: bool
     notes: list[str]
 
 
@@ -332,11 +343,13 @@ def _read_packets(
             f"{shorten(path.name)} cannot be read to its end. Re-encode it.",
             ClipError,
         ):
-            packets = [
-                _describe(packet, codec)
-                for packet in container.demux(stream)
-                if packet.size
-            ]
+            packets = []
+            reached = _Reached()
+            for packet in container.demux():
+                if packet.size:
+                    reached.add(packet)
+                    if packet.stream_index == stream.index:
+                        packets.append(_describe(packet, codec))
         # AVI has no times; those that FFmpeg makes up for these codecs are not in the
         # order of the frames.
         made_up = container.format.name == "avi" and codec in ("h264", "hevc")
@@ -348,21 +361,118 @@ def _read_packets(
         comments = [
             text for key, text in container.metadata.items() if key.lower() == "comment"
         ]
-        # an edit list may leave out some of those that are stored
-        promised = stream.frames
-        if stream.duration and stream.time_base and stream.average_rate:
-            shown = round(stream.duration * stream.time_base * stream.average_rate)
-            promised = min(promised, shown)
         facts = Facts(
             has_audio=any(audio.codec_context for audio in container.streams.audio),
             comment=comments[-1] if comments else "",
             pixel=Fraction(stream.sample_aspect_ratio or 1),  # 0 where it is unknown
-            lacking=max(0, promised - len(packets)),
+            is_short=_is_short(container, path, len(packets), reached),
             notes=[*_notes(container)],
         )
     restarts = codec in _RESTARTS and not made_up
     # PyAV 19 has fractions of its own
     return packets, tick, Fraction(rate), codec, restarts, facts
+
+
+@dataclass
+class _Reached:
+    """How far the packets of all streams of a file reach.
+
+    Attributes:
+        seconds: Where the last one ends on the file's clock.
+        place: Where the last one ends in the file, in bytes.
+        is_broken: Whether one of them is not whole.
+    """
+
+    seconds: float = 0
+    place: int = 0
+    is_broken: bool = False
+
+    def add(self, packet: av.Packet) -> None:
+        """Take note of a packet."""
+        if packet.pts is not None and packet.time_base:
+            end = packet.pts + (packet.duration or 0)
+            seconds = float(end * packet.time_base)
+            self.seconds = max(self.seconds, seconds)
+        if packet.pos is not None:
+            self.place = max(self.place, packet.pos + packet.size)
+        self.is_broken = self.is_broken or packet.is_corrupt
+
+
+def _is_short(
+    container: InputContainer, path: Path, frames: int, reached: _Reached
+) -> bool:
+    """Tell whether a file ends early or is damaged, by what its form says of its whole.
+
+    Cut between two packets, some forms (MPEG program streams, FLV, MP4 in fragments)
+    show nothing of it.
+    """
+    stream = video_stream(container)
+    size = container.size
+    form = container.format.name
+    # an edit list may leave out some of those that are stored
+    promised = stream.frames
+    rate = stream.average_rate
+    if stream.duration and stream.time_base and rate:
+        seconds = stream.duration * stream.time_base
+        shown = round(seconds * rate)
+        promised = shown if form == "mxf" else min(promised, shown)
+    if form == "mpegts":  # where recordings were joined, packets are not whole either
+        return all(size % packet for packet in _TS_PACKETS)
+    # AVI counts frames that repeat the one before, which are no packets
+    if reached.is_broken or (promised - frames > 1 and form != "avi"):
+        return True
+    if form == "yuv4mpegpipe":
+        return reached.place < size
+
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        file.seek(-min(size, _TAIL), os.SEEK_END)
+        tail = file.read().rstrip(b"\0")
+    last = _LAST.get(form, b"")
+    if not tail.endswith(last):
+        return True
+    if _stated_size(head) > size:
+        return True
+    return _skips(container, reached)
+
+
+def _stated_size(head: bytes) -> int:
+    """Return the size of a file by its first bytes; 0 where they do not say it.
+
+    Source: RIFF of AVI; RFC 8794 (Matroska), 4 and 6.2; ASF Specification 1.20, 3.2.
+    """
+    if head.startswith(b"RIFF"):
+        return (int.from_bytes(head[4:8], "little") + 8) % 2**32  # -1: not known
+    before, segment, after = head.partition(_SEGMENT)
+    if after:
+        leading = after[0].bit_length()
+        length = 9 - leading
+        bits = 7 * length
+        unknown = (1 << bits) - 1
+        marked = int.from_bytes(after[:length])
+        content = marked & unknown
+        begin = len(before) + len(segment) + length
+        if content < unknown:
+            return begin + content
+    _, _, properties = head.partition(_ASF_PROPERTIES)
+    return int.from_bytes(properties[24:32], "little")
+
+
+def _skips(container: InputContainer, reached: _Reached) -> bool:
+    """Tell whether reading stopped amid a Matroska file: seconds are missing that it
+    states, and bytes follow that may hold them.
+
+    What follows in a whole file is an index. Seconds without bytes are a last picture
+    that stands longer.
+    """
+    if container.format.name != "matroska,webm":
+        return False
+    microseconds = container.duration or 0
+    stated = microseconds / av.time_base
+    missing = stated - reached.seconds
+    read = reached.place / container.size
+    left = 1 - read
+    return missing > _STANDS and left > _HOLDS * missing / stated
 
 
 def _notes(container: InputContainer) -> Iterator[str]:

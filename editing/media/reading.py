@@ -144,10 +144,10 @@ def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> li
             f"{name} is HDR: it is edited in 8 bits, and looks paler to models. "
             "Convert it to SDR (Rec. 709) first."
         )
-    if facts.lacking > 1:  # some AVI files count one too many
+    if facts.is_short:
         warnings.append(
-            f"{name} is cut off: it has {index.count} frames, and {facts.lacking} "
-            "are missing."
+            f"{name} ends early or is damaged: {index.count} frames were read. "
+            "Download or export it again."
         )
     return warnings
 

@@ -1,8 +1,9 @@
 """Downloads that broke off: a file of a known form that cannot be read is not one to
-convert."""
+convert, and one that ends early says so."""
 
+import numpy as np
 import pytest
-from made_clips import moving, write_clip
+from made_clips import RATE, moving, samples, write_clip
 from PIL import Image
 
 from regrain.editing.errors import ClipError
@@ -41,3 +42,86 @@ def test_what_is_no_video_is_to_be_converted(name, tmp_path):
         file.write_bytes(file.read_bytes()[:90])
     with pytest.raises(ClipError, match="is not a readable video. Convert it to MP4"):
         open_clip(file)
+
+
+def sounding(seconds):
+    """Sound of so many seconds."""
+    values = np.zeros((2, round(seconds * RATE)), np.float32)
+    return "aac", samples(values, "fltp", "stereo")
+
+
+# By the ending: how a clip of that form is written.
+FORMS = {
+    ".mkv": {},
+    ".webm": {"codec": "libvpx-vp9"},
+    ".ts": {"sound": sounding(2.4)},
+    ".avi": {"codec": "mjpeg", "pixels": "yuvj420p"},
+    ".gif": {"codec": "gif", "pixels": "rgb8"},
+    ".apng": {"codec": "apng", "pixels": "rgb24"},
+    ".wmv": {"codec": "wmv2"},
+    ".mxf": {"codec": "mpeg2video"},
+    ".ivf": {"codec": "libvpx-vp9"},
+    ".y4m": {"codec": "wrapped_avframe"},
+    ".mp4": {"container_options": {"movflags": "+faststart"}},
+}
+
+
+def is_short(path):
+    """Whether a clip says that it ends early, and how many frames it has."""
+    clip = open_clip(path)
+    said = f"'{path.name}' ends early or is damaged: {len(clip)} frames were read."
+    return f"{said} Download or export it again." in clip.warnings, len(clip)
+
+
+@pytest.mark.parametrize("ending", FORMS)
+def test_a_clip_that_ends_early_says_so(ending, tmp_path):
+    file = write_clip(tmp_path / f"a{ending}", moving(60), **FORMS[ending])
+    assert is_short(file) == (False, 60)
+    data = file.read_bytes()
+    for share in (0.33, 0.52):
+        size = round(share * len(data)) // 188 * 188 + 120  # amid a packet of TS
+        file.write_bytes(data[:size])
+        short, frames = is_short(file)
+        assert short
+        assert 2 < frames < 55
+
+
+@pytest.mark.parametrize("ending", [".mkv", ".webm", ".mp4", ".avi"])
+def test_whole_clips_do_not_say_that_they_end_early(ending, tmp_path):
+    """Whatever they last, and whatever their sound does."""
+    way = FORMS[ending]
+    file = tmp_path / f"a{ending}"
+    # the last picture stands; frames are repeated, which AVI does not store
+    times = [*range(0, 400, 40), 1000, 1040]
+    for last in (40, 5000):
+        write_clip(file, moving(12), **way, stamps=times, last=last)
+        assert is_short(file) == (False, 12)
+    for seconds in (0.5, 5):
+        kind, sound = sounding(seconds)
+        kind = "libopus" if ending == ".webm" else kind
+        write_clip(file, moving(50), **way, sound=(kind, sound))
+        assert is_short(file) == (False, 50)
+
+
+def test_what_was_sent_as_it_was_made_does_not_say_that_it_ends_early(tmp_path):
+    for name, options in {
+        "a.mkv": {"live": "1"},
+        "a.mp4": {"movflags": "frag_keyframe+empty_moov"},
+    }.items():
+        file = write_clip(tmp_path / name, moving(30), container_options=options)
+        assert is_short(file) == (False, 30)
+    data = write_clip(tmp_path / "a.avi", moving(9), codec="mpeg4").read_bytes()
+    file.with_name("a.avi").write_bytes(data[:4] + b"\xff" * 4 + data[8:])
+    assert is_short(file.with_name("a.avi")) == (False, 9)
+
+
+def test_a_hole_after_which_nothing_is_read_is_said(tmp_path):
+    """No byte is missing, only what can be read."""
+    file = write_clip(tmp_path / "a.mkv", moving(60))
+    data = bytearray(file.read_bytes())
+    part = slice(int(0.4 * len(data)), int(0.6 * len(data)))
+    data[part] = bytes(len(data[part]))
+    file.write_bytes(data)
+    short, frames = is_short(file)
+    assert short
+    assert frames < 40

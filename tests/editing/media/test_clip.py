@@ -331,8 +331,8 @@ def test_a_file_whose_end_is_cut_off_says_so_or_is_refused_where_it_breaks_off(
     path.write_bytes(content[: len(content) // 2])
     clip = open_clip(path)
     assert 20 < len(clip) < 40
-    has = f"it has {len(clip)} frames, and {60 - len(clip)} are missing."
-    assert clip.warnings == [f"'n.mp4' is cut off: {has}"]
+    said = f"'n.mp4' ends early or is damaged: {len(clip)} frames were read."
+    assert clip.warnings == [f"{said} Download or export it again."]
     path.write_bytes(content[:-300])
     with pytest.raises(ClipError, match=r"clip.path: 'n.mp4' .* Re-encode it"):
         open_clip(path).read(0, 60)
