@@ -35,6 +35,7 @@ _NUMBERS = (
     "int_from_float",
     "float_type",
     "finite_number",
+    "greater_than",
     "greater_than_equal",
     "less_than_equal",
 )
@@ -194,6 +195,9 @@ def _number(field: FieldInfo | None) -> str:
     noun = "a whole number" if whole else "a number"
     low = [limit.ge for limit in limits if hasattr(limit, "ge")]
     high = [limit.le for limit in limits if hasattr(limit, "le")]
+    above = [limit.gt for limit in limits if hasattr(limit, "gt")]
+    if above and high:
+        return f"{noun} above {above[0]}, at most {high[0]}"
     if not low:
         return noun
     return (

@@ -72,10 +72,10 @@ def read_focus(text: str) -> Focus:
     if match:
         around = float(match[2]) if match[2] else CONTEXT
         if around > MAX_CONTEXT:
-            raise ValueError(f"expected a share of at most {MAX_CONTEXT:g}")
+            raise ValueError(f"Expected a share of at most {MAX_CONTEXT:g}")
         return Focus(match[1] or "off", around)
     if not all(_BOXES.fullmatch(part.strip()) for part in text.split(",")):
-        raise ValueError(f"expected {EXPECTED}")
+        raise ValueError(f"Expected {EXPECTED}")
     return Focus("boxes")
 
 
@@ -87,9 +87,7 @@ def check_focus(text: str, frames: int, size: Size) -> None:
     try:
         kind = read_focus(text).kind
     except ValueError as error:
-        raise RequestError(
-            "focus", f"{str(error).capitalize()}, got {shorten(text)}."
-        ) from None
+        raise RequestError("focus", f"{error}, got {shorten(text)}.") from None
     if kind == "boxes":
         read_boxes(text, frames, size)
 

@@ -112,9 +112,11 @@ class EditRequest(Draft):
     decided: MethodParams = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        for key in ("regions", "loras", "more_prompts"):
+            listed = getattr(self, key)
+            require(key, listed, isinstance(listed, list | tuple), "a list")
+            self._set(key, tuple(listed))
         self._clean_texts()
-        self._set("regions", tuple(self.regions))
-        self._set("loras", tuple(self.loras))
         self._check_values()
         self._set("params", dict(self.params))
         self._check_regions()
