@@ -222,19 +222,50 @@ def test_workers_on_a_cluster_have_the_callers_places(monkeypatch):
     assert not given.keys() & {"HF_TOKEN", "REGRAIN_DEVICE", "HOME", "PATH"}
 
 
-@pytest.mark.parametrize("called", ["cluster_resources", "remote", "wait"])
-@pytest.mark.parametrize("error", ["RaySystemError", "NodeDiedError", ""])
-def test_a_cluster_that_is_lost_is_a_line(called, error, monkeypatch):
+@pytest.fixture
+def ray_of_mocks(monkeypatch):
     ray = pytest.importorskip("ray")
-    kind = getattr(ray.exceptions, error) if error else ConnectionError
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    for name in ("cluster_resources", "remote", "wait"):
+    for name in ("cluster_resources", "remote", "wait", "get"):
         monkeypatch.setattr(ray, name, Mock())
     ray.cluster_resources.return_value = {}
+    return ray
+
+
+ONE = {Path("a"): Path("b")}
+LOST = ["RaySystemError", "NodeDiedError", "LocalRayletDiedError", "RpcError", ""]
+
+
+@pytest.mark.parametrize("called", ["cluster_resources", "remote", "wait"])
+@pytest.mark.parametrize("error", LOST)
+def test_a_cluster_that_is_lost_is_a_line(called, error, ray_of_mocks):
+    ray = ray_of_mocks
+    kind = getattr(ray.exceptions, error) if error else ConnectionError
     getattr(ray, called).side_effect = kind("inside")
-    said = one_line(list, edit_on_ray({Path("a"): Path("b")}, "auto"))
+    said = one_line(list, edit_on_ray(ONE, "auto"))
     assert said.field == "--ray"
     assert said.message.startswith("The cluster was lost. ")
+
+
+@pytest.mark.parametrize("called", ["cluster_resources", "remote", "wait"])
+@pytest.mark.parametrize("error", [KeyError, TypeError, OSError])
+def test_another_fault_than_a_lost_cluster_keeps_its_words(called, error, ray_of_mocks):
+    getattr(ray_of_mocks, called).side_effect = error("a fault of ours")
+    with pytest.raises(error, match="a fault of ours"):
+        list(edit_on_ray(ONE, "auto"))
+
+
+def test_what_failed_on_a_worker_keeps_its_words(ray_of_mocks):
+    ray = ray_of_mocks
+    handle = ray.remote.return_value.return_value.remote.return_value
+    ray.wait.return_value = [handle], []
+    cause = ModuleNotFoundError("No module named 'regrain'")
+    ray.get.side_effect = ray.exceptions.RayTaskError("f", "trace", cause)
+    ((_, error),) = edit_on_ray(ONE, "auto")
+    assert error == "Its worker failed: \"No module named 'regrain'\"."
+    ray.get.side_effect = ray.exceptions.WorkerCrashedError()
+    ((_, error),) = edit_on_ray(ONE, "auto")
+    assert error == "Its worker died 3 times (WorkerCrashedError)."
 
 
 def of_libraries():
