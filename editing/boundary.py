@@ -86,6 +86,16 @@ def looking_on(what: str, unseen: list[str]) -> Iterator[None]:
         unseen.append(f"There is no {what}, the edit is whole: {shorten(failure)}.")
 
 
+def given_path(
+    path: str | Path, field: str, kind: type[EditingError] = RequestError
+) -> Path:
+    """Return a path that was given; an empty one, which would be the current folder, is
+    refused."""
+    if not str(path).strip():
+        raise kind(field, "The path is empty. Give the path of a file or a folder.")
+    return Path(path)
+
+
 def check_link(
     path: Path, field: str, title: str, kind: type[EditingError] = ModelError
 ) -> None:

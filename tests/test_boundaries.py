@@ -35,6 +35,7 @@ from transformers.utils import logging as transformers_logging
 from regrain.editing.__main__ import main
 from regrain.editing.cli.batch import edit_on_ray
 from regrain.editing.errors import EditingError
+from regrain.editing.media.labels import read_labels, read_regions
 from regrain.editing.media.reading import open_clip
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.hub import fetch, is_here
@@ -46,6 +47,7 @@ from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.models.unet.control_net import _load as load_net, load_control_net
 from regrain.editing.models.weights.lora import add_loras
 from regrain.editing.models.weights.motion import MotionFile
+from regrain.editing.request.project import load_project, save_project
 from regrain.editing.storage.safetensors_files import read_weights
 from regrain.editing.verdict.crop_reader import CropReader
 from regrain.masks.__main__ import main as masks
@@ -220,6 +222,21 @@ def test_workers_on_a_cluster_have_the_callers_places(monkeypatch):
     given = init.call_args.kwargs["runtime_env"]["env_vars"]
     assert given.items() >= passed.items()
     assert not given.keys() & {"HF_TOKEN", "REGRAIN_DEVICE", "HOME", "PATH"}
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_path_is_not_the_current_folder(empty, tmp_path, monkeypatch):
+    write_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    request = load_project(".")
+    for given in (
+        lambda: open_clip(empty),
+        lambda: load_project(empty),
+        lambda: save_project(request, empty),
+        lambda: read_labels(empty, 4, (64, 64)),
+        lambda: read_regions(empty, 4, (64, 64)),
+    ):
+        assert one_line(given).message.startswith("The path is empty. ")
 
 
 @pytest.fixture

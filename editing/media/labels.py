@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from PIL import Image
 
-from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.boundary import boundary, check_regular, given_path
 from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.coco import (
     WholeMasks,
@@ -60,7 +60,7 @@ from regrain.editing.media.mask_pictures import (
     picture_of,
     understand,
 )
-from regrain.editing.media.numbering import misnumbered
+from regrain.editing.media.numbering import misnumbered, numbers_of
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.storage.folders import visible
 
@@ -229,12 +229,20 @@ class _Wanted:
 
 
 def check_names(names: Sequence[str], beside: Sequence[str] = ()) -> None:
-    """Refuse masks whose numbers do not follow each other, by MaskError.
+    """Refuse masks whose numbers do not follow each other, or are those of other frames,
+    by MaskError; from 0 or 1 on, they are counted.
 
     Masks that are named as the frames, `beside`, belong to these.
     """
     stems, frames = ([Path(one).stem for one in of] for of in (names, beside))
-    if stems not in ([], frames) and (said := misnumbered(names)):
+    if stems in ([], frames):
+        return
+    said = misnumbered(names)
+    own, theirs = numbers_of(stems), numbers_of(frames)
+    shared = {*own} & {*theirs}
+    if not said and shared and own[0] not in (0, 1, theirs[0]):
+        said = f"The first mask is {shorten(names[0])}, the first frame {shorten(beside[0])}"
+    if said:
         hint = "or name them as the frames are"
         raise MaskError(
             "masks", f"{said}. Number masks from 00000.png on without a gap, {hint}."
@@ -280,7 +288,8 @@ def read_labels(
         ClipError: A video cannot be read.
     """
     masks = _open(
-        Path(path), _Wanted(frames, size, None, at, colors or {}, order, beside)
+        given_path(path, "masks", MaskError),
+        _Wanted(frames, size, None, at, colors or {}, order, beside),
     )
     if isinstance(masks, LazyFrames):
         return Labels(masks)
@@ -597,7 +606,7 @@ def open_regions(
     `Clip.names`.
     """
     wanted = _Wanted(frames, size, original, colors=colors or {}, beside=beside)
-    masks = _open(Path(path), wanted)
+    masks = _open(given_path(path, "masks", MaskError), wanted)
     if not isinstance(masks, LazyFrames):
         return masks
     return {label: mask_of(masks, label) for label in sorted(Labels(masks).present)}

@@ -48,6 +48,16 @@ def _rest(name: str) -> str:
     return re.sub(rf"{_SIGN}?\d+", "0", name)
 
 
+def numbers_of(stems: Sequence[str]) -> Sequence[Fraction]:
+    """Return the number of each name without its ending, by which alone they differ;
+    empty if there is none."""
+    if len({*map(_rest, stems)}) != 1:
+        return ()
+    columns = zip(*map(natural_of(stems), stems), strict=True)
+    rising = [column for column in columns if len({*column}) > 1]
+    return rising[0] if len(rising) == 1 else ()
+
+
 def misnumbered(names: Sequence[str]) -> str:
     """Say which of the names, in their order, do not follow each other by their numbers;
     empty if all do, or if they have no numbers that rise."""
@@ -59,11 +69,10 @@ def misnumbered(names: Sequence[str]) -> str:
     for name, text in zip(names, texts, strict=True):
         if text != usual:
             return f"{shorten(name)} is not numbered as the others are"
-    columns = zip(*map(natural_of(stems), stems), strict=True)
-    rising = [column for column in columns if len({*column}) > 1]
-    if len(rising) != 1:
+    numbers = numbers_of(stems)
+    if not numbers:
         return ""
-    steps = [later - earlier for earlier, later in pairwise(rising[0])]
+    steps = [later - earlier for earlier, later in pairwise(numbers)]
     # times in milliseconds are no even steps
     most = 2 * min(filter(None, steps))
     for (before, after), step in zip(pairwise(names), steps, strict=True):

@@ -19,7 +19,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
-from regrain.editing.boundary import boundary
+from regrain.editing.boundary import boundary, given_path
 from regrain.editing.errors import ClipError, shorten
 from regrain.editing.media.clip import (
     AudioSpan,
@@ -347,7 +347,7 @@ def open_clip(
             "clip.path",
             f"{shorten(str(path))} is a URL. Download it first and use the local file.",
         )
-    path = Path(path)
+    path = given_path(path, "clip.path", ClipError)
     # unlike Path.is_dir, does not raise for a name that is too long
     if os.path.isdir(path):
         if deinterlace:

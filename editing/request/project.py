@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from regrain.editing.boundary import boundary
+from regrain.editing.boundary import boundary, given_path
 from regrain.editing.errors import ModelError, RequestError, from_validation, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.images import ImageClip, read_picture
@@ -219,7 +219,7 @@ def save_project(
         ModelError: The adapter is missing.
         ResourceError: The disk is full or cannot be written.
     """
-    folder = Path(path)
+    folder = given_path(path, "project")
     check_project_path(folder)
     _check_names(request)
     for picture in request.pictures:
@@ -328,7 +328,8 @@ def check_project_path(folder: Path) -> None:
 
 
 def _folder(path: str | Path) -> Path:
-    return Path(path).parent if Path(path).name == FILE else find_project(path)
+    folder = given_path(path, "project")
+    return folder.parent if folder.name == FILE else find_project(folder)
 
 
 def _parse(file: Path) -> Project:

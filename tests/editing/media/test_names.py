@@ -42,6 +42,38 @@ def test_numbers_in_names_count_by_value(tmp_path, order):
     assert (255 * (found[:] > 0).any((1, 2))).tolist() == last
 
 
+# Names of masks beside frames 101 102 103, and whether they are taken.
+STARTS = {
+    "103 104 105": False,
+    "m_100 m_101 m_102": False,
+    "m_101 m_102 m_103": True,
+    "0 1 2": True,
+    "00001 00002 00003": True,
+    "cat dog pig": True,
+}
+
+
+@pytest.mark.parametrize("names", STARTS)
+def test_masks_that_begin_at_another_number_than_the_frames_are_refused(
+    tmp_path, names
+):
+    frames = ("101.png", "102.png", "103.png")
+    folder = save(tmp_path / "masks", names.split(), [255] * 3)
+    read_labels(folder, 3, SIZE)  # of a video
+    if STARTS[names]:
+        assert read_labels(folder, 3, SIZE, beside=frames).all()
+        return
+    first = min(folder.iterdir()).name
+    said = f"The first mask is '{first}', the first frame '101.png'. Number masks"
+    with pytest.raises(MaskError, match=said):
+        read_labels(folder, 3, SIZE, beside=frames)
+    for file, name in zip(sorted(folder.iterdir()), frames, strict=True):
+        file.rename(folder / f"{name}.new")
+    for file in folder.iterdir():
+        file.rename(file.with_suffix(""))
+    assert read_labels(folder, 3, SIZE, beside=frames).all()
+
+
 MISNUMBERED = {
     "1001 1002 1003 1005 1006 1007 1008 1009": "'1003.png' and '1005.png' do not follow",
     "f_0 f_2 f_4 f_8 f_10": "'f_4.png' and 'f_8.png' do not follow each other",
