@@ -86,6 +86,10 @@ class ResourceError(EditingError):
     lower."""
 
 
+class DoubtWarning(UserWarning):
+    """A doubt about what was asked for, in a line for people."""
+
+
 class DivergedError(EditingError):
     """NaN or Inf in the latents; the field is the layer, the message names the step."""
 

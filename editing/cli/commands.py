@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import textwrap
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stderr, suppress
 from itertools import pairwise
@@ -19,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from regrain.editing.boundary import shortage
-from regrain.editing.errors import EditingError, RequestError, shorten
+from regrain.editing.errors import DoubtWarning, EditingError, RequestError, shorten
 from regrain.editing.media.coco import WholeMasks
 from regrain.editing.media.labels import Labels, understood
 from regrain.editing.removed import instead
@@ -78,8 +79,17 @@ def call(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be Unicode
         sys.stdout.reconfigure(errors="backslashreplace")
-    with redirect_stderr(_going_on(sys.stderr)):
+    with redirect_stderr(_going_on(sys.stderr)), warnings.catch_warnings():
+        warnings.showwarning = _show
         return _called(app, name, arguments)
+
+
+def _show(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """Print a warning of ours as a line; those of libraries are about their insides."""
+    if issubclass(category, DoubtWarning):
+        warn([str(message)])
+    else:
+        log.debug("%s: %s", category.__name__, message)
 
 
 class _Device(io.FileIO):
@@ -150,9 +160,9 @@ def _explain_machine(error: ImportError | MemoryError | RuntimeError) -> str:
     return f"installation: {problem} Run `pip install --upgrade regrain`."
 
 
-def warn(warnings: Iterable[str]) -> None:
+def warn(said: Iterable[str]) -> None:
     """Print warnings on stderr."""
-    for warning in warnings:
+    for warning in said:
         typer.echo(f"warning: {warning}", err=True)
 
 

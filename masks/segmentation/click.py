@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from regrain.editing.errors import MaskError, shorten
+from regrain.editing.errors import DoubtWarning, MaskError, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.lazy_frames import Mask, Rgb, Shape, Size
 from regrain.masks.draw import (
@@ -112,7 +112,7 @@ def segment(
     if method == "sam" and model is None and encoded is None:
         lacking = sam.missing()
         if lacking:
-            warnings.warn(lacking, stacklevel=2)
+            warnings.warn(lacking, DoubtWarning, stacklevel=2)
             method = CUTS
         elif previous is not None and len(prompts.labels) and not prompts.labels[-1]:
             method = CUTS  # what it takes away is what was clicked, and no more

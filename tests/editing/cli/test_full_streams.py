@@ -3,11 +3,15 @@ it any more. What they make is made."""
 
 import os
 import sys
+import warnings
 
 import pytest
+import typer
 from faults import Started
 from made_projects import write_project
 
+from regrain.editing.cli.commands import call
+from regrain.editing.errors import DoubtWarning
 from regrain.editing.models.loading.load import load_backbone
 from regrain.masks.__main__ import main as masks
 
@@ -81,3 +85,18 @@ def test_what_is_all_that_is_asked_for_is_not_said_to_be_there(tmp_path):
     assert (code, said.count("\n")) == (2, 1)
     assert said.startswith("error: disk: It cannot be written (No space left")
     assert ran(("run", "nowhere", "-o", "x"), tmp_path, "stderr").code == 2
+
+
+def test_of_warnings_ours_are_lines_and_those_of_libraries_are_not_shown(capsys):
+    app = typer.Typer()
+
+    @app.command()
+    def work():
+        for kind in (FutureWarning, UserWarning, RuntimeWarning):
+            warnings.warn("inside a library", kind, stacklevel=1)
+        warnings.warn("The doubt is said.", DoubtWarning, stacklevel=1)
+
+    shown = warnings.showwarning
+    assert call(app, "work", []) == 0
+    assert capsys.readouterr().err == "warning: The doubt is said.\n"
+    assert warnings.showwarning is shown
