@@ -52,3 +52,9 @@ def test_masks_come_back_as_they_were(page, tmp_path, form):
         assert names == ["left disc", "right disc"]
     page.keyboard.press("Control+z")
     until(page, lambda s: s["labels"] == [], "one step undoes it")
+
+
+def test_a_project_without_its_folder_is_not_taken_for_masks(page, tmp_path):
+    (tmp_path / "project.json").write_text("{}")
+    drop(page, tmp_path / "project.json")
+    page.wait_for_selector(".rg-upload:has-text('Pack its whole folder as a zip file')")

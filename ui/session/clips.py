@@ -183,6 +183,12 @@ def open_upload(
     Raises:
         EditingError: It cannot be read, or is too large.
     """
+    if file.name == FILE:
+        raise RequestError(
+            "project",
+            f"{FILE} names a clip and masks, but has none. Pack its whole folder as a "
+            "zip file, and open that.",
+        )
     if is_archive(file):
         return _open_zip(file, folder)
     whole = VideoClip(file)

@@ -6,6 +6,7 @@ import shutil
 import zipfile
 from fractions import Fraction
 from functools import partial
+from shutil import make_archive
 
 import numpy as np
 import pytest
@@ -218,6 +219,19 @@ def test_a_packed_project_comes_back_and_says_where_it_comes_from(
     opened, _ = upload("p.zip")
     assert (opened.request.labels == labels).all()
     assert opened.request.regions[0].prompt == "a fox"
+
+
+def test_a_project_without_its_folder_is_to_be_packed_and_then_opens(tmp_path, upload):
+    archive = pack_project(EditRequest(ArrayClip(frames(3)), None, ()), None, tmp_path)
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(tmp_path / "mine")
+    with pytest.raises(
+        RequestError, match="^project: .* Pack its whole folder as a zip"
+    ):
+        upload("mine/project.json")
+    make_archive(str(tmp_path / "p"), "zip", tmp_path, "mine")
+    opened, _ = upload("p.zip")
+    assert len(opened.frames) == 3
 
 
 @pytest.mark.parametrize("ending", FRAME_SUFFIXES)

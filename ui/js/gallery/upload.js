@@ -73,7 +73,7 @@ const isProject = async (file) => {
 
 /** @param {FileList} files */
 const areMasks = async (files) => {
-  if (!hub.clip) return false;
+  if (!hub.clip || files[0].name === "project.json") return false;
   if ([...files].every(({ name }) => /\.(png|json)$/i.test(name))) return true;
   return files.length === 1 && /\.zip$/i.test(files[0].name) && !(await isProject(files[0]));
 };
