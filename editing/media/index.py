@@ -389,13 +389,11 @@ class _Reached:
 
     def add(self, packet: av.Packet) -> None:
         """Take note of a packet."""
-        if packet.pts is not None and packet.time_base:
-            end = packet.pts + (packet.duration or 0)
-            seconds = float(end * packet.time_base)
-            self.seconds = max(self.seconds, seconds)
-        if packet.pos is not None:
-            self.place = max(self.place, packet.pos + packet.size)
-        self.is_broken = self.is_broken or packet.is_corrupt
+        end = (packet.pts or 0) + (packet.duration or 0)
+        seconds = float(end * (packet.time_base or 0))
+        self.seconds = max(self.seconds, seconds)
+        self.place = max(self.place, (packet.pos or 0) + packet.size)
+        self.is_broken |= packet.is_corrupt
 
 
 def _is_short(

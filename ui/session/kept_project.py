@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,7 +64,7 @@ class KeptProject:
         """Write page.json."""
         text = json.dumps({**self.content, "written": self.written}).encode()
         write_bytes(self.folder / PAGE, text)
-        self.stamp = digest_of(self.folder / PAGE)
+        self.stamp = _digest(text)
 
     def note(self, *names: str) -> None:
         """Remember files as they are now: written here, or taken over."""
@@ -180,9 +179,6 @@ def _free(file: Path, word: str) -> Path:
 def link_into(source: Path, target: Path) -> None:
     """Link a file into a folder, in place of another one of its name, unless it is
     there."""
-    with suppress(OSError):
-        if target.exists() and target.samefile(source):
-            return
     same = target.is_file() and target.stat().st_size == source.stat().st_size
     if same and target.stat().st_mtime_ns == source.stat().st_mtime_ns:
         return
