@@ -205,7 +205,7 @@ class _Decoder:
     def _distrust(self) -> None:
         """Count frames from now on: the time stamps of the index do not identify
         them."""
-        self._index = replace(self._index, pts=(), keys=())
+        self._index = replace(self._index, pts=())
 
     def _advance(self, number: int) -> av.VideoFrame:
         """Decode up to a frame; LookupError if a time stamp shows that decoding began

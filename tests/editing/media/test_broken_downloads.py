@@ -79,7 +79,7 @@ def test_a_clip_that_ends_early_says_so(ending, tmp_path):
     assert is_short(file) == (False, 60)
     data = file.read_bytes()
     for share in (0.33, 0.52):
-        size = round(share * len(data)) // 188 * 188 + 120  # amid a packet of TS
+        size = round(share * len(data)) // 188 * 188 + 121  # amid a packet of TS
         file.write_bytes(data[:size])
         short, frames = is_short(file)
         assert short

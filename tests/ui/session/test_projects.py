@@ -170,6 +170,18 @@ def test_a_run_is_kept_and_shown_in_the_list_until_it_is_removed(
     assert os.listdir(root / "my walk" / "results") == ["last"]
 
 
+def test_pictures_of_a_result_come_back_with_it(tmp_path, process, visits, session):
+    toy = tmp_path / "toy.png"
+    toy.write_bytes(b"a toy")
+    request = replace(session.opened.request, picture=str(toy))
+    session.opened = replace(session.opened, request=request)
+    ran(session, tmp_path / "one")
+    keep(visits, session)
+    toy.unlink()
+    (run,) = back_in(process()).history.runs
+    assert Path(run.choices.edit.picture).read_bytes() == b"a toy"
+
+
 @pytest.mark.parametrize(
     "done", [{"prompt": "a fox"}, {"rev": 1}, {"runs": ["one that goes on"]}]
 )
