@@ -211,6 +211,7 @@ def test_another_part_of_the_clip_by_hand_is_opened_as_a_project(
     assert len(back.opened.frames) == 2
     assert back.prompt == "short"
     assert not back.state.layers
+    assert not back.steps.past, "there is nothing to undo"
 
 
 def test_what_cannot_be_read_is_told_and_stays(visits, session, root, process):
