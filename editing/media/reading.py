@@ -42,6 +42,7 @@ _HDR = (16, 18)  # transfers PQ and HLG, numbered there, too
 EXACT = (
     Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 )
+_AGAIN = "Download or export it again."
 
 
 _MakeWhole = Callable[[Iterator[av.VideoFrame]], Iterator[av.VideoFrame]]
@@ -109,6 +110,10 @@ class VideoClip(Clip):
             )
         if self.has_alpha and first.to_ndarray(format="rgba")[..., 3].min() < 255:
             self.warnings.append(f"{name} {TRANSPARENT}")
+        self._damaged = (
+            f"{name} is damaged: some of its frames are pieced together from others. "
+            f"{_AGAIN}"
+        )
         self.comment = facts.comment
         make_whole = None
         if deinterlace:
@@ -131,6 +136,8 @@ class VideoClip(Clip):
         with self._lock:
             for number in self._used[start:stop]:
                 frame = self._decoder.read(number)
+                if frame.is_corrupt and self._damaged not in self.warnings:
+                    self.warnings.append(self._damaged)
                 frames.append(_upright(frame, self._pixel))
         return stack(frames, self.size)
 
@@ -146,8 +153,7 @@ def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> li
         )
     if facts.is_short:
         warnings.append(
-            f"{name} ends early or is damaged: {index.count} frames were read. "
-            "Download or export it again."
+            f"{name} ends early or is damaged: {index.count} frames were read. {_AGAIN}"
         )
     return warnings
 

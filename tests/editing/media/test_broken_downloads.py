@@ -1,6 +1,7 @@
 """Downloads that broke off: a file of a known form that cannot be read is not one to
 convert, and one that ends early says so."""
 
+import av
 import numpy as np
 import pytest
 from made_clips import RATE, moving, samples, write_clip
@@ -125,3 +126,23 @@ def test_a_hole_after_which_nothing_is_read_is_said(tmp_path):
     short, frames = is_short(file)
     assert short
     assert frames < 40
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.ts", "a.avi"])
+def test_a_frame_that_is_damaged_is_said_once_it_is_read(name, tmp_path):
+    codec = "libx264" if name == "a.ts" else "mpeg4"
+    file = write_clip(tmp_path / name, moving(40), codec=codec, bf="0")
+    with av.open(str(file)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        place, size = packets[20].pos, packets[20].size
+    data = bytearray(file.read_bytes())
+    part = slice(place + size // 2, place + size // 2 + size // 4)
+    data[part] = bytes(byte ^ 255 for byte in data[part])
+    file.write_bytes(data)
+    clip = open_clip(file)
+    clip.read(0, 10)
+    assert clip.warnings == []
+    for _ in range(2):
+        clip.read(0, 40)
+    (said,) = clip.warnings
+    assert said.startswith(f"'{name}' is damaged: some of its frames")

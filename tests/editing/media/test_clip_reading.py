@@ -43,6 +43,7 @@ def test_any_order_gives_the_same_frames(tmp_path, decoded, name):
         start = draw.randrange(FRAMES)
         part = start, min(FRAMES, start + draw.randrange(1, 5))
         assert np.array_equal(clip.read(*part), expected[slice(*part)]), part
+    assert clip.warnings == []
     clip, decoded[0] = open_clip(path), 0
     for start in range(FRAMES - 1, -1, -1):
         assert np.array_equal(clip.read(start, start + 1)[0], expected[start]), start
