@@ -56,6 +56,7 @@ def test_same_frames_same_bytes_with_index_first_and_note(tmp_path):
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.metadata["comment"] == "AI-edited video"
         assert "creation_time" not in container.metadata
+    assert open_clip(tmp_path / "a.mp4").comment == "AI-edited video"
 
 
 def test_a_round_trip_has_no_bias(tmp_path):

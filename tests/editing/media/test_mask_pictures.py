@@ -136,6 +136,16 @@ def test_a_file_a_folder_and_an_archive_mean_the_same(name, tmp_path):
     assert sorted(tracks) == sorted(regions)
 
 
+def test_uploaded_masks_in_the_colour_of_a_region_are_its(tmp_path):
+    picture = np.zeros((SIDE, SIDE, 3), np.uint8)
+    picture[DISC] = 0x12, 0x34, 0x56
+    Image.fromarray(picture).save(tmp_path / "0.png")
+    given = [tmp_path / "0.png"], tmp_path / "in", range(1), 1, SIZE
+    (tmp_path / "in").mkdir()
+    tracks, _ = read_tracks(*given, {7: "#123456", 8: "#654321"})
+    assert [*tracks] == [7]
+
+
 def written(image, path, **how):
     """A picture, or a video of one frame."""
     if path.suffix == ".mp4":

@@ -1,6 +1,7 @@
 """Results are put together beside their place; what a killed process left there goes,
 what lives stays."""
 
+import errno
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,7 @@ from regrain.editing.errors import RequestError, ResourceError
 from regrain.editing.storage import folders
 from regrain.editing.storage.folders import (
     check_writable,
+    is_of_disk,
     remove_stale,
     replacing,
     staged,
@@ -105,6 +107,12 @@ def test_a_failure_keeps_the_old_file(tmp_path):
     assert old.read_text() == "old"
     with pytest.raises(ResourceError), staged(old / "b"):
         pass
+
+
+def test_a_full_disk_is_told_from_other_failures():
+    assert is_of_disk(OSError(errno.ENOSPC, "full"))
+    for other in (OSError(errno.ENOENT, "gone"), KeyError("x")):
+        assert not is_of_disk(other)
 
 
 def test_a_report_comes_last(tmp_path, monkeypatch):
