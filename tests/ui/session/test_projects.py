@@ -54,7 +54,7 @@ from regrain.ui.server.own_machine import (
 from regrain.ui.session import session_store
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.clip_files import ClipFiles
-from regrain.ui.session.kept_project import PAGE
+from regrain.ui.session.kept_project import PAGE, link_into
 from regrain.ui.session.projects import Projects, is_worth
 from regrain.ui.session.session_store import MAX_PAGES, SessionStore
 from regrain.ui.values.adapters import Entry
@@ -168,6 +168,17 @@ def test_a_run_is_kept_and_shown_in_the_list_until_it_is_removed(
     session.history.remove("first")
     keep(visits, session)
     assert os.listdir(root / "my walk" / "results") == ["last"]
+
+
+def test_a_file_of_the_same_time_and_another_size_is_another(tmp_path):
+    source, target = tmp_path / "new", tmp_path / "old"
+    for content, linked in ((b"four", b"five"), (b"six", b"six")):
+        source.write_bytes(content)
+        target.write_bytes(b"five")
+        for file in (source, target):
+            os.utime(file, ns=(0, 0))
+        link_into(source, target)
+        assert target.read_bytes() == linked
 
 
 def test_pictures_of_a_result_come_back_with_it(tmp_path, process, visits, session):
