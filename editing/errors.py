@@ -24,6 +24,7 @@ _NOUNS = {
     "string_type": "text",
     "string_unicode": "valid Unicode text",
     "list_type": "a list",
+    "too_short": "a list that is not empty",
     "dict_type": "an object",
     "model_type": "an object",
     "model_attributes_type": "an object",

@@ -132,14 +132,6 @@ def edit_on_ray(work: Mapping[Path, Path], address: str) -> Iterator[tuple[Path,
             lost.
     """
     ray = _connected(address)
-    kinds = ray.exceptions
-    lost = (
-        ConnectionError,
-        kinds.RaySystemError,
-        kinds.RpcError,
-        kinds.NodeDiedError,
-        kinds.LocalRayletDiedError,
-    )
     try:
         gpus = 1 if ray.cluster_resources().get("GPU", 0) else 0
         # `max_calls=0`: a process goes on with the model that it has.
@@ -153,13 +145,19 @@ def edit_on_ray(work: Mapping[Path, Path], address: str) -> Iterator[tuple[Path,
             (handle,), _ = ray.wait([*asked], num_returns=1)
             try:
                 error = ray.get(handle)
-            except kinds.RayTaskError as failure:
+            except ray.exceptions.RayTaskError as failure:
                 error = f"Its worker failed: {shorten(str(failure.cause))}."
-            except kinds.RayError as failure:
+            except ray.exceptions.RayError as failure:
                 kind = type(failure).__name__
                 error = f"Its worker died {_TRIES} times ({kind})."
             yield asked.pop(handle), error
-    except lost as failure:
+    except (
+        ConnectionError,
+        ray.exceptions.RaySystemError,
+        ray.exceptions.RpcError,
+        ray.exceptions.NodeDiedError,
+        ray.exceptions.LocalRayletDiedError,
+    ) as failure:
         raise RequestError(
             "--ray",
             "The cluster was lost. Start it, and give the command again, which goes on.",

@@ -255,8 +255,7 @@ def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
                 first = next(packets)
                 # Some containers find an earlier key frame, which is as good, and some
                 # find none.
-                is_found = first.pts is not None and first.pts <= key
-                if not (first.is_keyframe and is_found):
+                if not first.is_keyframe:
                     raise ClipError(
                         "clip.path", f"Time {key} has no key frame. Re-encode it."
                     )

@@ -135,6 +135,15 @@ def test_a_gap_is_seen_between_frames_that_a_stride_leaves_out(tmp_path):
     assert open_clip(folder, 4).warnings == []
 
 
+def test_masks_by_label_may_be_named_as_the_frames(tmp_path):
+    names = ["1.png", "2.png", "4.png"]
+    (tmp_path / "masks").mkdir()
+    save(tmp_path / "masks" / "1", [1, 2, 4], [255] * 3)
+    assert [*open_regions(tmp_path / "masks", 3, SIZE, beside=names)] == [1]
+    with pytest.raises(MaskError, match="do not follow each other"):
+        open_regions(tmp_path / "masks", 3, SIZE)
+
+
 def test_numbers_may_begin_anywhere(tmp_path):
     clip = open_clip(save(tmp_path / "clip", [*range(1001, 1005)], [0] * 4))
     for first in (0, 1, 1001, 2001):
