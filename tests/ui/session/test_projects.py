@@ -170,6 +170,15 @@ def test_a_run_is_kept_and_shown_in_the_list_until_it_is_removed(
     assert os.listdir(root / "my walk" / "results") == ["last"]
 
 
+def test_all_results_come_back_with_their_files(tmp_path, process, visits, session):
+    for key in ("one", "two", "three"):
+        ran(session, tmp_path / key)
+    keep(visits, session)
+    runs = back_in(process()).history.runs
+    assert [run.key for run in runs] == ["three", "two", "one"]
+    assert [run.read() for run in runs] == [{}, {}, {}]
+
+
 def test_a_file_of_the_same_time_and_another_size_is_another(tmp_path):
     source, target = tmp_path / "new", tmp_path / "old"
     for content, linked in ((b"four", b"five"), (b"six", b"six")):
