@@ -45,6 +45,12 @@ def test_written_times_are_those_of_the_source(tmp_path, unit, stamps, container
         assert file.duration == pytest.approx(float(clip.duration) * 1e6, abs=2000)
 
 
+def test_a_rate_that_varies_is_the_average_however_near_to_the_stated_one(tmp_path):
+    stamps = [0, 40, 80, 130, 160, 201, 242, 284]
+    clip = open_clip(write_clip(tmp_path / "a.mkv", moving(8), stamps=stamps, bf="0"))
+    assert clip.fps == Fraction(7 * 1000, 284)
+
+
 def remux(source, target, change, **options):
     """Copy the packets of a video without encoding, each changed."""
     with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:

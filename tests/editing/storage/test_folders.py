@@ -17,6 +17,7 @@ from regrain.editing.storage.folders import (
     remove_stale,
     replacing,
     staged,
+    writable,
 )
 
 
@@ -107,6 +108,14 @@ def test_a_failure_keeps_the_old_file(tmp_path):
     assert old.read_text() == "old"
     with pytest.raises(ResourceError), staged(old / "b"):
         pass
+
+
+def test_what_a_disk_answers_is_said_without_names_of_files():
+    full = OSError(errno.ENOSPC, "No space left on device", "/secret/place")
+    for error, why in ((full, "No space left on device"), (OSError("odd"), "odd")):
+        with pytest.raises(ResourceError) as refused, writable():
+            raise error
+        assert refused.value.message.startswith(f"It cannot be written ({why}). ")
 
 
 def test_a_full_disk_is_told_from_other_failures():
