@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import permutations
 from unittest.mock import patch
@@ -15,7 +16,7 @@ from kept_work import FRAMES, HEIGHT, WIDTH, box, kill, opened, work, written_no
 from regrain.editing import load_project
 from regrain.editing.errors import RequestError
 from regrain.ui.server.own_machine import keeping
-from regrain.ui.session.kept_project import PAGE
+from regrain.ui.session.kept_project import PAGE, hold
 
 
 def keep(visits, session):
@@ -285,6 +286,16 @@ def test_a_clip_that_is_left_is_free_for_others(visits, session, root, server, c
     keep(visits, session)
     opened(visits, clip)
     assert server().open_project("b", "my walk").id
+
+
+def test_what_one_thread_holds_another_may_let_go(tmp_path):
+    """As the thread that keeps work does."""
+    with ThreadPoolExecutor(1) as other:
+        lock = other.submit(hold, tmp_path).result()
+    with pytest.raises(RequestError, match="open, here or elsewhere"):
+        hold(tmp_path)
+    lock.release()
+    hold(tmp_path).release()
 
 
 class Steps:
