@@ -17,7 +17,7 @@ from regrain.editing import (
 )
 from regrain.editing.cli.changes import REPLACED
 from regrain.editing.request.edit import Edit
-from regrain.editing.request.fields import declared
+from regrain.editing.request.fields import declared, to_json
 from regrain.editing.request.project import FILE, Project, describe
 from regrain.editing.request.region import MAX_PROMPT, TEXTS, Region
 
@@ -111,3 +111,9 @@ def test_an_option_of_the_command_line_replaces_a_value(tmp_path, monkeypatch, k
         command.main(["run", "p", "-o", "out", *shlex.split(options)])
     found = {name: getattr(asked[0], name) for name in expected}
     assert json.loads(json.dumps(found)) == expected
+
+
+def test_fields_that_are_left_out_where_they_are_empty_are_not_null():
+    left_out = {name for name, one in declared(Edit).items() if one.omit_empty}
+    assert "picture_scale" in left_out
+    assert not left_out & to_json(Edit(), Edit).keys()

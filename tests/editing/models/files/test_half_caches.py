@@ -11,6 +11,7 @@ from made_motion import write_adapter
 from made_pictures import write_encoder, write_picture_adapter, write_reader
 
 from regrain.editing.errors import EditingError
+from regrain.editing.models.files.hub import is_here
 from regrain.editing.models.loading.load import load_backbone
 from regrain.editing.models.pictures.picture_file import PictureFile
 from regrain.editing.models.unet.control_net import load_control_net
@@ -130,3 +131,11 @@ def test_a_part_that_is_missing_is_named(small_folder, tmp_path):
     (folder / "vae" / "config.json").unlink()
     with pytest.raises(EditingError, match=r"vae/config\.json does not exist\. Down"):
         load_backbone(str(folder))
+
+
+def test_an_index_without_parts_is_no_model_that_is_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model_index.json").write_text("{}")
+    write_cache(tmp_path / "hub", tmp_path / "model", "owner/name")
+    assert not is_here("owner/name")
