@@ -159,3 +159,14 @@ def test_frames_of_one_time_take_the_stated_rate(
     clip = open_clip(remux(source, tmp_path / f"b.{suffix}", at_once))
     assert (clip.fps, clip.times, clip.duration) == (fps, None, Fraction(6, fps))
     assert levels_of(clip.read(0, 6)) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_frame_of_vp8_that_is_not_shown_is_none(tmp_path):
+    file = write_clip(tmp_path / "a.ivf", moving(6), codec="libvpx")
+    with av.open(str(file)) as container:
+        packets = [packet for packet in container.demux() if packet.size]
+    data = bytearray(file.read_bytes())
+    data[data.index(bytes(packets[3]))] &= ~(1 << 4)  # show_frame: RFC 6386, 9.1
+    file.write_bytes(data)
+    clip = open_clip(file)
+    assert len(clip) == len(clip.read(0, len(clip))) == 5
