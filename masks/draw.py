@@ -133,6 +133,26 @@ def unpack(packed: bytes | None, size: Size) -> Mask:
     return bits.reshape(height, width).astype(bool)
 
 
+def pack_copy(mask: Mask, size: Size) -> bytes:
+    """Pack the mask of a smaller copy, of (width, height), of the frame of this one,
+    which goes with it unchanged: `unpack_whole` returns it."""
+    if mask.shape == size[::-1]:
+        return pack(mask)
+    levels = 255 * mask.view(np.uint8)
+    share = cv2.resize(levels, size, interpolation=cv2.INTER_AREA)
+    half = share > 127
+    # what is small is not to be lost
+    return pack(half if half.any() else share > 0) + pack(mask)
+
+
+def unpack_whole(packed: bytes | None, size: Size) -> Mask | None:
+    """Return the mask of (width, height) of which `pack_copy` packed a copy; None if it
+    has none."""
+    reader = zlib.decompressobj()
+    reader.decompress(packed or b"")
+    return unpack(reader.unused_data, size) if reader.unused_data else None
+
+
 def signed_distance(
     mask: Mask,
 ) -> Float32[np.ndarray, "height width"]:

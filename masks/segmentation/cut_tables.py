@@ -122,8 +122,10 @@ class Guide:
     Source: He et al. 2010, "Guided image filtering".
     """
 
-    def __init__(self, image: Colors) -> None:
-        side = 2 * max(1, round(_GUIDED * max(image.shape))) + 1
+    def __init__(self, image: Colors, reach: int | None = None) -> None:
+        """`reach` is the radius of the filter in pixels; None is a share of the long
+        side."""
+        side = 2 * (reach or max(1, round(_GUIDED * max(image.shape)))) + 1
         self._size = (side, side)
         # planes are faster than pixels
         self._channels = np.ascontiguousarray(image.transpose(2, 0, 1))
@@ -137,6 +139,12 @@ class Guide:
 
     def smoothed(self, values: Soft) -> Soft:
         """Smooth the values of every pixel where the picture is smooth."""
+        *slopes, base = self.lines(values)
+        return _sum(slopes * self._channels) + base
+
+    def lines(self, values: Soft) -> Float32[np.ndarray, "4 h w"]:
+        """Return how values follow from the colours around each pixel: a slope for each
+        of red, green and blue, and a base."""
         mean, *products = self._blurred([values, *self._channels * values])
         red, green, blue = products - self._means * mean
         slopes = [
@@ -144,8 +152,7 @@ class Guide:
             for of_red, of_green, of_blue in self._inverse
         ]
         base = mean - _sum(slopes * self._means)
-        slopes = self._blurred(slopes)
-        return _sum(slopes * self._channels) + self._blurred([base])[0]
+        return self._blurred([*slopes, base])
 
     def _blurred(self, planes: Iterable[Soft]) -> Float32[np.ndarray, "planes h w"]:
         """Return the mean around each pixel of some planes."""
