@@ -31,7 +31,6 @@ from regrain.editing.cli.commands import (
 )
 from regrain.editing.errors import ModelError, RequestError, shorten
 from regrain.editing.media.labels import read_labels
-from regrain.editing.media.lazy_frames import windows
 from regrain.editing.media.reading import open_clip
 from regrain.editing.models.adapters import (
     Adapter,
@@ -149,9 +148,9 @@ def check(project: _Project, changes: _Changes) -> None:
     request, _ = override(load_project(project), **changes)
     check_runnable(request)
     clip = request.clip
-    for start, stop in windows(len(clip)):
-        clip.read(start, stop)
-        request.areas.read(start, stop)
+    for start in range(len(clip)):
+        clip.read(start, start + 1)
+        request.areas.read(start, start + 1)
     warn(clip.warnings)
     with suppress(ModelError):  # the run says what is wrong with them
         here = [

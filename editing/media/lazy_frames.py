@@ -5,8 +5,9 @@ from __future__ import annotations
 import operator
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,6 +19,7 @@ from numpy.typing import DTypeLike
 from regrain.editing.errors import ResourceError
 
 WINDOW = 4  # frames that are read at a time
+_HELD = 2**23  # pixels of frames that are held together
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
@@ -219,6 +221,12 @@ def windows(count: int, size: int = WINDOW) -> Iterator[tuple[int, int]]:
     order."""
     for start in range(0, count, size):
         yield start, min(start + size, count)
+
+
+def few(frames: int, shape: Sequence[int]) -> int:
+    """Return how many of these frames, [..., height, width], may be held together: fewer
+    of large ones, at least 1."""
+    return max(1, min(frames, _HELD // prod(shape[-2:])))
 
 
 def frames_of(clip: FrameSource) -> LazyRgb:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from math import lcm
+from math import lcm, prod
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from regrain.editing.media.lazy_frames import (
     Frames,
     LabelFrames,
     LazyFrames,
+    LazyRgb,
     Numbers,
     Rgb,
     RgbFrames,
@@ -239,7 +240,9 @@ class Assembly:
         self._plan = plan
         request = placed.request
         self._source = working_frames(backbone, request)
-        width, height = request.clip.size
+        # Frames are kept as small as they were drawn.
+        self._size = min(request.clip.size, self._source.shape[2:0:-1], key=prod)
+        width, height = self._size
         self._rebuilds = placed.params.rebuilds
         # Of each edit and, if it is wanted, of the rebuilt source.
         count = len(request.targets) + self._rebuilds
@@ -271,12 +274,11 @@ class Assembly:
             every.append(self._all_frames(number, latents, window, given))
         start = self.done
         stop = window.keys[-1] + 1
-        size = self._placed.request.clip.size
         pictures = []
         for number in range(start, stop):
             pictures = [next(frames) for frames in every]
             for frames, picture in zip(self._frames, pictures, strict=True):
-                frames.append(resize(picture[None], size))
+                frames.append(resize(picture[None], self._size))
             if stop - start > 1:
                 yield Progress("decoding", number + 1 - start, stop - start)
         self.done = stop
@@ -384,15 +386,24 @@ class Assembly:
 
     def finished(self) -> Frames:
         """Return the frames of the first edit that are done."""
-        first = self._frames[0]
-        return LazyFrames(first.shape, np.uint8, first.read)
+        return self._large(self._frames[0])
+
+    def _large(self, drawn: DiskFrames) -> LazyRgb:
+        """Return frames as large as the clip, as many as there are now."""
+        width, height = size = self._placed.request.clip.size
+        return LazyFrames(
+            (len(drawn), height, width, 3),
+            np.uint8,
+            lambda start, stop: resize(drawn.read(start, stop), size),
+        )
 
     def drawn(self) -> DrawnClip:
         """Return what was drawn, once all windows were added.
 
         A frame between key frames has maps of the nearest, and 0 where there are none.
         """
-        edits = self._frames[: len(self._placed.request.targets)]
+        frames = [*map(self._large, self._frames)]
+        edits = frames[: len(self._placed.request.targets)]
         near = list(self._plan.nearest)
         known: dict[str, np.ndarray] = {}
         for _, maps in self._maps:
@@ -416,7 +427,7 @@ class Assembly:
             self._placed,
             tuple(edits),
             attention,
-            self._frames[-1] if self._rebuilds else None,
+            frames[-1] if self._rebuilds else None,
             None if self._control is None else chosen(self._control, near),
             whole.words,
             whole.step_areas,

@@ -18,7 +18,6 @@ from regrain.editing.media.lazy_frames import (
     LazyFrames,
     Rgba,
     frames_of,
-    windows,
 )
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import (
@@ -52,10 +51,11 @@ class Layers:
 
         Where nothing of the edit is shown, the colours are the source's.
         """
-        for start, stop in windows(len(self.frames)):
-            alpha = self.matte[start:stop][..., None]
-            shown = np.where(alpha > 0, self.drawn[start:stop], self.frames[start:stop])
-            yield from np.concatenate([shown, alpha], axis=-1)
+        layers = zip(self.frames, self.drawn, self.matte, strict=True)
+        for frame, drawn, matte in layers:
+            alpha = matte[..., None]
+            shown = np.where(alpha > 0, drawn, frame)
+            yield np.concatenate([shown, alpha], axis=-1)
 
 
 def layers_of(result: EditResult, clip: Clip) -> list[Layers]:
@@ -108,6 +108,5 @@ def write_pictures(frames: Frames | AnyLabels, folder: Path) -> None:
     folder.mkdir(parents=True)
     about = PngInfo()
     about.add_text("Comment", AI_EDITED)
-    for start, stop in windows(len(frames)):
-        for number, frame in enumerate(frames[start:stop], start):
-            Image.fromarray(frame).save(folder / f"{number:05d}.png", pnginfo=about)
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"{number:05d}.png", pnginfo=about)

@@ -13,10 +13,13 @@ import torch
 from jaxtyping import Float32
 
 from regrain.editing.attention.averages import RegionAttention
+from regrain.editing.media.clip import resize, within
 from regrain.editing.media.lazy_frames import (
+    WINDOW,
     Grey,
     Mask,
     Rgb,
+    few,
     windows,
 )
 from regrain.editing.motion.flow import estimate_both, occluded_once, warp
@@ -29,6 +32,7 @@ Metrics = Content
 Sum = tuple[float, float]
 """A weighted sum of values, and the sum of the weights."""
 BEST_PSNR = 100.0  # reported for equal frames, where the formula gives infinity
+_MOTION_SIDE = 1920  # pixels of frames whose motion is looked for
 _TILE = 64  # pixels of a side, so that what is computed of it stays in the cache
 _REACH = 5  # of the window of the structural similarity, from its middle
 
@@ -97,10 +101,17 @@ def measuring(
     }
     cuts = result.plan.cuts if result.plan else ()
     last: list[_Frame] = []
-    shown = (result.source, result.frames, result.uncomposited, result.edited_mask)
-    parts = list(windows(len(result.source)))
+    shown = (
+        result.source,
+        result.frames,
+        result.uncomposited,
+        result.edited_mask,
+        request.areas,
+    )
+    together = few(WINDOW, result.edited_mask.shape)
+    parts = list(windows(len(result.source), together))
     for number, (start, stop) in enumerate(parts, 1):
-        read = [frames[start:stop] for frames in (*shown, request.areas)]
+        read = [frames[start:stop] for frames in shown]
         frames: list[_Frame] = [*zip(*read, strict=True)]
         for alike in each(lambda one: similarity(one[0], one[1], ~one[3]), frames):
             means["similar"].add(alike)
@@ -111,8 +122,9 @@ def measuring(
             means["own"].add(own)
             means["edit"].add(of_edit)
         for index, (source, frame, alone, inside, areas) in enumerate(frames, start):
-            means["outside"].add(squares(source, frame, ~inside))
-            means["alone"].add(squares(source, alone, ~inside))
+            outside = ~inside
+            means["outside"].add(squares(source, frame, outside))
+            means["alone"].add(squares(source, alone, outside))
             means["inside"].add(squares(source, frame, inside))
             for name, mean in by_region.items():
                 mean.add(squares(source, frame, areas == labels[name]))
@@ -212,28 +224,36 @@ def warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
     before, moved along the source: 0 for an edit that moves exactly like the source.
 
     Mean absolute difference between each frame and the next one warped back by the
-    source's flow, over pixels that the next frame shows, 0..1.
+    source's flow, over pixels that the next frame shows, 0..1. Frames are scaled down to
+    at most 1920 pixels.
 
     Source: Lai et al. 2018, arXiv:1808.00449, Sec. 4.3 (with absolute instead of
         squared differences).
     """
-    before, after = pair
+    before, after = (_for_motion(frames) for frames in pair)
     # Always DIS, so that figures of different machines compare.
     forward, backward = estimate_both(before[0][None], after[0][None], "dis")
     shown = (before[0], after[0])
     visible = ~occluded_once(shown, forward, backward, "dis")
-    planes = torch.from_numpy(np.float32(_planes(after)))
+    shown_next = np.float32(_planes(after))
+    planes = torch.from_numpy(shown_next)
     (moved,) = warp(planes[None], forward).numpy()
     where = visible.view(np.uint8)
-    off = [
-        cv2.norm(np.float32(one), other, cv2.NORM_L1, where)
-        for one, other in zip(_planes(before), moved, strict=True)
-    ]
+    off = []
+    for one, other in zip(_planes(before), moved, strict=True):
+        still = np.float32(one)
+        off.append(cv2.norm(still, other, cv2.NORM_L1, where))
     seen = cv2.countNonZero(where)
     largest = 3 * 255
     of_source = sum(off[:3]) / largest
     of_edit = sum(off[3:]) / largest
     return (of_source, seen), (of_edit, seen)
+
+
+def _for_motion(frames: tuple[Rgb, Rgb]) -> tuple[Rgb, Rgb]:
+    size = within(frames[0].shape[1::-1], _MOTION_SIDE)
+    source, edit = resize(np.stack(frames), size)
+    return source, edit
 
 
 def _planes(frames: Iterable[Rgb]) -> list[Grey]:

@@ -194,8 +194,8 @@ def working_clip(
     """
     shrunk = working_frames(backbone, request)
     frames = np.empty(shrunk.shape, np.uint8)
-    for start, stop in windows(len(frames)):
-        frames[start:stop] = shrunk.read(start, stop)
+    for number, frame in enumerate(shrunk):
+        frames[number] = frame
     edited = edited_cells(request, backbone.device) if request.edited else None
     window = window or WindowFrames.whole(len(frames))
     latents = tuple(

@@ -27,6 +27,7 @@ from regrain.editing.media.lazy_frames import (
     LazyLabels,
     LazyMasks,
     Masks,
+    few,
 )
 from regrain.editing.models.files.config_keys import PREDICTIONS
 from regrain.editing.models.files.location import (
@@ -59,7 +60,7 @@ from regrain.editing.storage.texts import Json, Values
 
 # A working size above the first is at most so many times the clip's short side.
 _LARGE, _MOST_TIMES = 512, 8
-_KEPT = 16  # frames of which the areas are kept
+_KEPT = 16  # frames of which the areas are kept, if they are small
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +202,7 @@ class EditRequest(Draft):
             for region in self.edited
         }
 
-        @lru_cache(_KEPT)
+        @lru_cache(few(_KEPT, (height, width)))
         def one(frame: int) -> LabelFrames:
             if labels is None:
                 return np.zeros((1, height, width), np.uint8)

@@ -12,6 +12,7 @@ from collections import Counter
 
 import numpy as np
 
+from regrain.editing.media.clip import resize, within
 from regrain.editing.media.lazy_frames import Frames
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.recipe.events import EditResult, Progress, Stage, Steps
@@ -19,6 +20,8 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.verdict.answers import Looked, say, unseen
 from regrain.editing.verdict.crop_reader import CropReader, reader_of
 from regrain.editing.verdict.wishes import Wish, wishes
+
+_SIDE = 512  # pixels of a crop that is kept; readers see fewer
 
 
 def look_at(
@@ -62,16 +65,23 @@ def _look(reader: CropReader, wish: Wish, frames: Frames, backbone: Backbone) ->
         (frame,) = frames[number : number + 1]
         left, top, right, bottom = box
         # Beyond the frame its edge is repeated.
-        rows = np.arange(top, bottom).clip(0, len(frame) - 1)
-        columns = np.arange(left, right).clip(0, frame.shape[1] - 1)
-        crops.append(frame[rows][:, columns])
+        last = len(frame) - 1
+        end = frame.shape[1] - 1
+        rows = np.arange(top, bottom).clip(0, last)
+        columns = np.arange(left, right).clip(0, end)
+        crop = frame[rows][:, columns]
+        size = within(crop.shape[1::-1], _SIDE)
+        (kept,) = resize(crop[None], size)
+        crops.append(kept)
     phrases = (*wish.others, wish.words)  # as near as others is not nearest
     # Each of the channels is once red: what a thing is does not depend on that.
     turns = range(3 if wish.pictured else 1)
     colourings = [np.roll(crop, turn, 2) for turn in turns for crop in crops]
     each = reader.cosines(colourings, phrases, backbone.device)
-    cosines = each.reshape(len(turns), len(crops), -1).mean(0)
-    margins = cosines[:, -1] - cosines[:, :-1].max(1)
+    of_turns = each.reshape(len(turns), len(crops), -1)
+    cosines = of_turns.mean(0)
+    best = cosines[:, :-1].max(1)
+    margins = cosines[:, -1] - best
     nearest = [phrases[place] for place in cosines.argmax(1)]
     share = nearest.count(wish.words) / len(nearest)
     margin = float(margins.mean())

@@ -103,7 +103,7 @@ def write_masks(
             write_rle(masks, part, names)
         else:
             _check_colors(masks, colors)
-            write_mask_video(np.asarray(flattened(masks)), part, fps, colors)
+            write_mask_video(flattened(masks), part, fps, colors)
 
 
 def check_out(out: Path, source: Path) -> None:

@@ -7,7 +7,13 @@ from made_clips import noise
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.media.clip import ArrayClip
-from regrain.editing.media.lazy_frames import DiskFrames, LazyFrames, frames_of, windows
+from regrain.editing.media.lazy_frames import (
+    DiskFrames,
+    LazyFrames,
+    few,
+    frames_of,
+    windows,
+)
 
 FRAMES = noise(7, 5, 6, 3)
 
@@ -120,3 +126,9 @@ def test_frames_of_a_clip_are_no_copy_and_windows_cover_every_frame_once():
     assert np.array_equal(frames, FRAMES)
     assert list(windows(10, 4)) == [(0, 4), (4, 8), (8, 10)]
     assert list(windows(0)) == []
+
+
+def test_of_large_frames_few_are_held_together():
+    assert few(16, (3, 720, 1280)) == 9
+    assert few(4, (720, 1280)) == 4
+    assert few(16, (4320, 7680)) == few(4, (2160, 4096)) == 1

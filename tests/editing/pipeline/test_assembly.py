@@ -16,7 +16,7 @@ from regrain.editing import ArrayClip, EditRequest, Region, edit
 from regrain.editing.attention.averages import RegionAttention, WordAttention
 from regrain.editing.errors import RequestError
 from regrain.editing.media.clip import resize
-from regrain.editing.media.lazy_frames import DiskFrames, frames_of
+from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.motion import interpolation
 from regrain.editing.motion.smoothing import steady
 from regrain.editing.params.registry import METHODS, Method, check_params
@@ -515,7 +515,7 @@ def test_decoding_by_window_changes_no_bit(tiny):
     given = check_params("vid2vid_zero", {})
     draft = WindowResult((first,), reconstruction=back)
     result = assembled(tiny, asked, given, count, lambda keys: draft)
-    assert isinstance(result.uncomposited, DiskFrames)
+    assert isinstance(result.uncomposited, LazyFrames)
     edited, rebuilt = (resize(tiny.decode(one), (48, 40)) for one in (first, back))
     assert np.array_equal(result.uncomposited[:], edited)
     assert np.array_equal(result.reconstruction[:], rebuilt)

@@ -12,9 +12,11 @@ from torchmetrics.functional.image import (
 
 from benchmarks.judge import psnr, ssim
 from regrain.editing import ArrayClip, EditRequest, EditResult, Region, RegionAttention
+from regrain.editing.media.clip import resize
 from regrain.editing.media.lazy_frames import DiskFrames, frames_of
 from regrain.editing.motion import flow, known_flows
-from regrain.editing.pipeline.metrics import BEST_PSNR, measure
+from regrain.editing.pipeline import metrics
+from regrain.editing.pipeline.metrics import BEST_PSNR, measure, warping
 from regrain.editing.request import edit_request
 from regrain.editing.request.frame_subset import pick
 from regrain.editing.request.plan import Plan
@@ -80,6 +82,16 @@ def test_warp_error_asks_whether_the_edit_moves_as_the_source_does():
         assert warp_error(source, edited) > 3 * follows
     assert warp_error(source[:1], source[:1]) is None
     assert warp_error(still, still) == pytest.approx(0, abs=1e-3)
+
+
+def test_motion_of_a_plate_is_that_of_smaller_frames(monkeypatch):
+    source = moving(2, 160, 120)
+    edit = 255 - moving(2, 160, 120)[::-1]
+    small = [resize(frames, (80, 60)) for frames in (source, edit)]
+    expected = warping((*zip(*small, strict=True),))
+    assert warping((*zip(source, edit, strict=True),)) != expected
+    monkeypatch.setattr(metrics, "_MOTION_SIDE", 80)
+    assert warping((*zip(source, edit, strict=True),)) == expected
 
 
 @pytest.mark.parametrize("frames", [3, 4])

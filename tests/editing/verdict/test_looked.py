@@ -18,6 +18,7 @@ from PIL import Image
 from running import finish
 
 from regrain.editing import ArrayClip, EditRequest, ModelError, Region, edit
+from regrain.editing.media.clip import resize
 from regrain.editing.models.files import location
 from regrain.editing.recipe.events import EditResult, OtherEdit, Stage
 from regrain.editing.verdict import crop_reader, looked
@@ -330,6 +331,11 @@ def test_a_crop_is_a_square_in_which_the_edge_of_the_frame_is_repeated(monkeypat
     np.testing.assert_array_equal(crop[:33, :44], frames[0, 15:, 20:])
     assert (crop[33:, :44] == frames[0, -1, 20:]).all()
     assert (crop[:33, 44:] == frames[0, 15:, -1:]).all()
+    monkeypatch.setattr(looked, "_SIDE", 24)
+    kept.clear()
+    looking(request, frames)
+    (small,) = kept
+    assert np.array_equal(small, resize(crop[None], (24, 24))[0])
 
 
 def test_the_better_run_is_the_one_with_more_regions_there_then_by_margin():

@@ -10,6 +10,7 @@ from regrain.editing.media.labels import read_labels
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.media.mask_pictures import palette
 from regrain.editing.media.reading import open_clip
+from regrain.masks.io.files import write_masks
 from regrain.masks.io.video import write_mask_video
 
 FRAMES, HEIGHT, WIDTH = 4, 32, 48
@@ -53,3 +54,15 @@ def test_labels_are_read_a_frame_at_a_time(tmp_path, labels, name):
         written.append(path.read_bytes())
     assert written[0] == written[1]
     assert read == {1}
+
+
+def test_masks_of_a_video_are_read_one_at_a_time(tmp_path):
+    together = []
+
+    def read(start, stop):
+        together.append(stop - start)
+        return np.ones((stop - start, 32, 48), bool)
+
+    masks = {1: LazyFrames((5, 32, 48), bool, read)}
+    write_masks(masks, tmp_path / "masks.mkv", {1: "#ffffff"}, Fraction(8))
+    assert set(together) == {1}
