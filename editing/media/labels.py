@@ -38,6 +38,7 @@ from regrain.editing.media.images import (
 )
 from regrain.editing.media.index import is_video
 from regrain.editing.media.lazy_frames import (
+    WINDOW,
     AnyLabels,
     Extent,
     FrameSource,
@@ -49,6 +50,7 @@ from regrain.editing.media.lazy_frames import (
     Mask,
     Masks,
     Size,
+    few,
     windows,
 )
 from regrain.editing.media.mask_pictures import (
@@ -112,7 +114,7 @@ class Labels(LazyFrames):
     def _find_present(self) -> frozenset[int]:
         """Read every frame, check it, and return the labels that occur, without 0."""
         found = np.zeros(256, bool)
-        for start, stop in windows(len(self)):
+        for start, stop in windows(len(self), few(WINDOW, self.shape)):
             part = self.read(start, stop)
             shape = (stop - start, *self.shape[1:])
             if part.dtype != np.uint8 or part.shape != shape or part.ndim != 3:
@@ -177,8 +179,6 @@ class _Wanted:
     Attributes:
         frames: Number of its used frames, and so of masks.
         size: Its (width, height).
-        original: (width, height) of its file, if it was scaled on opening; masks of
-            that size are scaled as well.
         at: Used frame of a mask that is alone; None if there is one for every frame.
         colors: "#rrggbb" of labels that colours may be.
         labels: Labels of regions.
@@ -187,7 +187,6 @@ class _Wanted:
 
     frames: int
     size: Size
-    original: Size | None
     at: int | None = None
     colors: Colors = field(default_factory=dict)
     labels: Collection[int] = ()
@@ -213,19 +212,18 @@ class _Wanted:
         return self.frames
 
     def fit(self, masks: LazyFrames) -> LazyFrames:
-        """Return masks as large and as many as the frames of the clip."""
-        width, height = self.size
-        shape = (self.frames, height, width)
+        """Return masks as many as the frames of the clip."""
+        if self.at is None:
+            return masks
+        shape = masks.shape[1:]
 
         def read(start: int, stop: int) -> np.ndarray:
-            if self.at is None:
-                return _scaled(masks.read(start, stop), self.size)
-            window = np.zeros((stop - start, height, width), masks.dtype)
-            if start <= self.at < stop:
-                window[self.at - start] = _scaled(masks.read(0, 1), self.size)[0]
+            window = np.zeros((stop - start, *shape), masks.dtype)
+            if self.at is not None and start <= self.at < stop:
+                window[self.at - start] = masks[0]
             return window
 
-        return LazyFrames(shape, masks.dtype, read)
+        return LazyFrames((self.frames, *shape), masks.dtype, read)
 
 
 def check_names(names: Sequence[str], beside: Sequence[str] = ()) -> None:
@@ -247,16 +245,6 @@ def check_names(names: Sequence[str], beside: Sequence[str] = ()) -> None:
         raise MaskError(
             "masks", f"{said}. Number masks from 00000.png on without a gap, {hint}."
         )
-
-
-def _scaled(masks: LabelFrames | Masks, size: Size) -> np.ndarray:
-    """Return masks of (width, height): each pixel is that at its place."""
-    width, height = size
-    if masks.shape[1:] == (height, width):
-        return masks
-    rows = (np.arange(height) * 2 + 1) * masks.shape[1] // (2 * height)
-    columns = (np.arange(width) * 2 + 1) * masks.shape[2] // (2 * width)
-    return masks[:, rows][:, :, columns]
 
 
 def read_labels(
@@ -289,7 +277,7 @@ def read_labels(
     """
     masks = _open(
         given_path(path, "masks", MaskError),
-        _Wanted(frames, size, None, at, colors or {}, order, beside),
+        _Wanted(frames, size, at, colors or {}, order, beside),
     )
     if isinstance(masks, LazyFrames):
         return Labels(masks)
@@ -408,8 +396,7 @@ def _folders_by_label(path: Path) -> dict[int, Path]:
 
 def _open_json(path: Path, wanted: _Wanted) -> ByLabel:
     (count, size), _, by_label = read_data_set(path)
-    shown = wanted.size if size == wanted.original else size
-    extent = wanted.check_count(path.name, count), shown
+    extent = wanted.check_count(path.name, count), size
     check_extent(path.name, extent, (wanted.frames, wanted.size))
     shape = (count, size[1], size[0])
     return {
@@ -513,7 +500,7 @@ def _open_pictures(source: _Source, wanted: _Wanted) -> LazyLabels:
             f"the clip uses {wanted.frames} frames. {hint}.",
         )
     for name, size in zip(source.names, source.sizes, strict=True):
-        if size in (wanted.size, wanted.original) and size == source.sizes[0]:
+        if size == wanted.size:
             continue
         own, clip = ("{}x{}".format(*one) for one in (size, wanted.size))
         hint = "Resize it; if its shape is another, crop or pad it"
@@ -595,17 +582,14 @@ def open_regions(
     size: Size,
     *,
     colors: Colors | None = None,
-    original: Size | None = None,
     beside: Sequence[str] = (),
 ) -> ByLabel:
     """Open whole masks as `read_regions`, to be read by window; every file is checked
     first.
 
-    `colors` are those of `read_labels`. Masks as large as `original`, (width, height)
-    of the clip's file before it was scaled, are scaled to `size`. `beside` are
-    `Clip.names`.
+    `colors` are those of `read_labels`, `beside` are `Clip.names`.
     """
-    wanted = _Wanted(frames, size, original, colors=colors or {}, beside=beside)
+    wanted = _Wanted(frames, size, colors=colors or {}, beside=beside)
     masks = _open(given_path(path, "masks", MaskError), wanted)
     if not isinstance(masks, LazyFrames):
         return masks
@@ -646,9 +630,11 @@ def understood(masks: Labels | Mapping[int, Iterable[Mask]]) -> str:
         frames = ([frame == label for label in labels] for frame in masks)
     else:
         frames = zip(*masks.values(), strict=True)
-    shares = np.array([[mask.mean() for mask in of_frame] for of_frame in frames])
+    means = [[mask.mean() for mask in of_frame] for of_frame in frames]
+    shares = np.array(means)
     shown = np.count_nonzero(shares, 0)
-    sizes = 100 * shares.sum(0) / np.maximum(shown, 1)
+    total = shares.sum(0)
+    sizes = 100 * total / np.maximum(shown, 1)
     said = [f"{size:.0f} %" if size >= 9.5 else f"{size:.1g} %" for size in sizes]
     counts = shown.tolist() or [0]
     if len({*counts}) == 1:

@@ -52,12 +52,6 @@ def open_frame(file: Path, frame: int, folder: Path, fallback: str) -> Session:
         return Session(open_upload(kept, folder, frame, 1, 1)[0], fallback)
 
 
-def file_size(session: Session) -> tuple[int, int]:
-    """Return (width, height) of the file that a session shows; the session may work on
-    a smaller size."""
-    return session.opened.file_size or session.state.size
-
-
 def add_regions(
     session: Session,
     asked: Sequence[ClickedRegion],
@@ -122,7 +116,7 @@ def click(
     clip, or found nothing.
     """
     count = len(session.opened.frames)
-    width, height = file_size(session)
+    width, height = session.opened.file_size
     for number, one in enumerate(clicks):
         frame = _frame(one)
         if frame >= count:

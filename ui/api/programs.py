@@ -24,7 +24,6 @@ from regrain.ui.api.program_clips import (
     NOTHING,
     add_regions,
     click,
-    file_size,
     open_frame,
     open_video,
 )
@@ -113,7 +112,7 @@ class Programs:
             if asked.clicks:
                 click(session, label, asked.clicks, "clicks", self.points)
             found = Image.fromarray(session.state.mask(label, 0))
-            mask = found.resize(file_size(session))
+            mask = found.resize(session.opened.file_size)
             path = self.jobs.media.new_run(page) / "mask.png"
             mask.convert("L").save(path)
             facts = {
@@ -180,7 +179,7 @@ class Programs:
                 "box",
                 "Expected left, top, right and bottom in pixels, in this order.",
             )
-        scale = session.state.size[0] / file_size(session)[0]
+        scale = session.state.size[0] / session.opened.file_size[0]
         scaled = tuple(side * scale for side in box)
         if not add_box(session, label, 0, scaled, self.points):
             raise MaskError("box", NOTHING)

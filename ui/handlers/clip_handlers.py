@@ -198,7 +198,7 @@ class ClipHandlers(SettingHandlers):
             with told_if_full():
                 with session.lock:
                     asked = self.requested(session, Fields.of(*fields))
-                    whole = whole_masks(session.state, asked)
+                    whole = whole_masks(session, asked)
                 saved = self.files.save(session, asked, whole, page_of(request))
         except StaleEvent:
             return {}

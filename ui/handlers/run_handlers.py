@@ -270,7 +270,7 @@ class RunHandlers(Handlers):
             self.values_of(request),
             asked.opened,
         )
-        whole = None if opened.attempt else whole_masks(asked.state, request)
+        whole = None if opened.attempt else whole_masks(asked, request)
         keep = partial(session.adapters.keep, media=self.media, page=page)
         return plan(
             RunJob(request, page, opened, whole, keep),
@@ -451,7 +451,7 @@ class _Display:
         report = item.finished.report
         request = self._job.request
         asked: Session = self._run.asked.session
-        choices = Choices.of(request, asked.id, asked.prompt)
+        choices = Choices.of(request, asked.id, asked.prompt, self.opened.size)
         history = self._session.history
         press = self._run.key if self._job.total > 1 else ""
         player, result = remember(

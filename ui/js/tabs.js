@@ -23,12 +23,12 @@ const DIALOG = { ariaHasPopup: "dialog" };
 const SAVE = "Save the project with its masks as a zip file";
 
 /** @param {import("./types").ClipView} clip */
-const factsOf = ({ count, fps, width, height, total, start, stride }) => {
+const factsOf = ({ count, fps, size, total, start, stride }) => {
   const isPart = total > count * stride;
   const last = start + (count - 1) * stride + 1;
   const frames = count === 1 ? "frame" : "frames";
   const which = isPart ? `frames ${start + 1}–${last} of ${total}` : `${count} ${frames}`;
-  return `${which} · ${hundredths(fps)} fps · ${width}×${height}`;
+  return `${which} · ${hundredths(fps)} fps · ${size}`;
 };
 
 const makeClipMenu = () => {

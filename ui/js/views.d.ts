@@ -140,8 +140,11 @@ export interface ClipView {
   stride: number;
   folder: string;
   count: number;
+  /** In pixels of the copy that is shown */
   width: number;
   height: number;
+  /** Of the clip itself, as people read it */
+  size: string;
   fps: number;
   /** Frames that a clip may have */
   most: number;

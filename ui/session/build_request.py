@@ -5,13 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from types import MappingProxyType
 
-import numpy as np
-
 from regrain.editing.errors import RequestError, shorten
-from regrain.editing.media.labels import Labels, flatten
+from regrain.editing.media.labels import Extents, Labels, flattened
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.params.written import write_cuts
 from regrain.editing.request.compose import Composed, compose
@@ -19,10 +16,11 @@ from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import Draft, EditRequest
 from regrain.editing.request.region import Region
 from regrain.masks.io.files import overlap
+from regrain.ui.session.clips import OpenedClip
 from regrain.ui.session.session import Session
 from regrain.ui.values.focus import extents_of
 from regrain.ui.values.method_choice import uses
-from regrain.ui.values.state import State
+from regrain.ui.values.plates import focus_in, region_in
 
 MAX_TEXT = 1000  # characters of a text of a region
 
@@ -74,29 +72,54 @@ def draft(
         session.opened.request.clip,
         _flatten(session, regions, masked) if regions else None,
         tuple(_requested(region, session) for region in regions),
-        **vars(asked) | own,
+        **vars(_placed(session, asked)) | own,
     )
 
 
 def _requested(region: Region, session: Session) -> Region:
-    """Return a region with the frames whose masks a person has made, by hand and by
-    clicks."""
+    """Return a region of the clip with the frames whose masks a person has made, by hand
+    and by clicks."""
     layer = session.state.layers[region.label]
     clicked = frozenset(layer.clicked)
     drawn = frozenset(layer.drawn) - clicked
     return replace(
-        region,
+        _of_clip(region, session.opened),
         prompt=region.prompt.strip(),
         drawn=tuple(sorted(drawn)),
         clicked=tuple(sorted(clicked)),
     )
 
 
-def whole_masks(state: State, request: EditRequest) -> dict[int, LazyFrames] | None:
+def _of_clip(region: Region, opened: OpenedClip) -> Region:
+    """Return a region in pixels of the clip: as its project has it, unless that was
+    changed."""
+    size = opened.request.clip.size
+    for said in opened.request.regions:
+        same = replace(region, margin=said.margin, feather=said.feather)
+        unchanged = region_in(same, size, opened.size) == region
+        if said.label == region.label and unchanged:
+            return same
+    return region_in(region, opened.size, size)
+
+
+def _placed(session: Session, asked: Edit) -> Edit:
+    """Return what is asked with its boxes in pixels of the clip: as its project has
+    them, unless that was changed."""
+    opened = session.opened
+    clip = opened.request.clip
+    focus = opened.request.focus
+    if focus_in(focus, len(clip), clip.size, opened.size) != asked.focus:
+        focus = focus_in(asked.focus, len(clip), opened.size, clip.size)
+    return replace(asked, focus=focus)
+
+
+def whole_masks(session: Session, request: EditRequest) -> dict[int, LazyFrames] | None:
     """Return whole masks of a request's regions by label, bool [frames, height, width],
-    if some overlap."""
-    whole = {region.label: state.masks(region.label) for region in request.regions}
-    return whole if overlap(whole) else None
+    if some overlap on what is shown."""
+    labels = [region.label for region in request.regions]
+    if not overlap({label: session.state.masks(label) for label in labels}):
+        return None
+    return {label: session.masks(label) for label in labels}
 
 
 def build_box_request(session: Session, asked: Edit) -> EditRequest:
@@ -110,8 +133,8 @@ def build_box_request(session: Session, asked: Edit) -> EditRequest:
     return EditRequest(
         session.opened.request.clip,
         _flatten(session, regions, read_masks=False) if regions else None,
-        tuple(regions),
-        **vars(asked),
+        tuple(_of_clip(region, session.opened) for region in regions),
+        **vars(_placed(session, asked)),
     )
 
 
@@ -145,10 +168,9 @@ def planned(
 def masks_of(session: Session) -> dict[int, LazyFrames]:
     """Return the masks of all regions that have one by label, the uppermost first; read
     by window."""
-    state = session.state
     return {
-        label: state.masks(label)
-        for label in state.regions
+        label: session.masks(label)
+        for label in session.state.regions
         if _has_mask(session, label)
     }
 
@@ -243,16 +265,17 @@ def _flatten(session: Session, regions: list[Region], read_masks: bool) -> Label
     """Return labels, uint8 [frames, height, width], read by window: earlier regions
     cover later ones."""
     state = session.state
-    masks: Mapping[int, LazyFrames] = {
-        region.label: state.masks(region.label) for region in regions
-    }
+    order = [region.label for region in regions]
+    labels = flattened({label: state.masks(label) for label in order})
+    present = Labels(labels).present if read_masks else order
+    whole = flattened({label: session.masks(label) for label in order})
 
-    def read(start: int, stop: int) -> np.ndarray:
-        return flatten({label: mask.read(start, stop) for label, mask in masks.items()})
+    def extents() -> Extents:
+        ratio = whole.shape[2] / state.size[0]
+        found = extents_of(state, session.edges_of)
+        return {label: ratio * edges for label, edges in found.items()}
 
-    present = None if read_masks else masks.keys()
-    extents = partial(extents_of, state, session.edges_of)
-    labels = Labels(LazyFrames(state.shape, np.uint8, read), present, extents)
+    labels = Labels(whole, present, extents)
     for region in regions:
         if region.label not in labels.present:
             raise RequestError(

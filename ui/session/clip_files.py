@@ -99,7 +99,8 @@ class ClipFiles:
             if file.is_dir():
                 opened, note = prepare("", file.name, load_project(file), folder), ""
             else:
-                opened, note = open_upload(file, folder)
+                any_size = projects.any_size
+                opened, note = open_upload(file, folder, any_size=any_size)
         except BaseException:
             self.media.drop(folder)
             raise
@@ -112,7 +113,8 @@ class ClipFiles:
         try:
             kept = place_for(file, folder)
             take(file, kept)
-            opened, note = open_upload(kept, folder, *part)
+            any_size = self.visits.projects.any_size
+            opened, note = open_upload(kept, folder, *part, any_size=any_size)
         except BaseException:
             self.media.drop(folder)
             raise

@@ -8,6 +8,8 @@ import stat
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ClipError, EditingError, RequestError, shorten
 from regrain.editing.media.clip import DRAWN, ArrayClip, Clip, resize
 from regrain.editing.media.images import FRAME_SUFFIXES, IMAGE_SUFFIXES, ImageClip
-from regrain.editing.media.lazy_frames import LazyFrames, windows
+from regrain.editing.media.lazy_frames import LazyFrames, Size, frames_of
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import timing_of, write_video
 from regrain.editing.models.files.location import BUILT_IN_MODEL
@@ -35,8 +37,10 @@ from regrain.editing.storage.folders import visible
 
 USUAL_FOCUS = "auto"  # of a new clip: where a box makes small things larger
 MAX_FRAMES = 1200
-MAX_SIDE = 1280  # pixels; larger clips are scaled down
-MAX_SOURCE_SIDE = 4096  # pixels of a file that can be opened
+# Pixels of what a page shows, masks and tracks on: of a larger clip it is a copy.
+# Visitors' clips are scaled down to it.
+MAX_SIDE = 1280
+MAX_SOURCE_SIDE = 4096  # pixels of a visitor's file
 LEAST_SIDE = 12  # pixels that optical flow needs
 # Longer clips are thinned to this many frames and frames per second, unless another
 # part is chosen.
@@ -46,6 +50,7 @@ _SHOWN = 960  # pixels, the longer side of the frames a page loads
 _STRIP_PICTURES = 12
 _STRIP_SIZE = (96, 72)
 _MAX_FILES, _MAX_UNPACKED = 12_000, 400_000_000
+_MAX_OWN = 100_000_000_000  # bytes unpacked on one's own machine
 # Of clips in archives; uploads are known by their content
 _CLIP_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".3gp", ".3g2", ".mj2", ".avif", ".webm", ".mkv"),
@@ -58,18 +63,21 @@ _UNPACKED = (".json", ".safetensors", *FRAME_SUFFIXES, *_CLIP_SUFFIXES)
 
 @dataclass(frozen=True, eq=False)
 class OpenedClip:
-    """A clip, ready to be shown and masked."""
+    """A clip, ready to be shown and masked.
+
+    What is shown is a copy, if the clip is larger than `MAX_SIDE`: all that a page has
+    is in pixels of it, and `ui.session.plates` carries that up to the clip.
+    """
 
     name: str  # of the example; empty for one's own clip
     title: str  # shown to people
     request: EditRequest  # the project's; without regions for a bare clip
     folder: Path  # holds the frames as pages load them, `00000.jpg` on
-    frames: LazyFrames  # the same frames in full size, on disk until they are read
+    frames: LazyFrames  # the frames of the copy, on disk until they are read
     # the frames as a video, H.264; may have to be written first, see `ensure_source`
     source: Path
+    file_size: Size  # of the file, from which a visitor's clip may have been scaled
     file: Path | None = None  # one's own video, of which another part can be chosen
-    # (width, height) of that file, from which the frames may have been scaled
-    file_size: tuple[int, int] | None = None
     # Folder of whole masks by label, where regions of the project overlap
     masks: Path | None = None
     # A result that was made earlier, with the project's own settings
@@ -81,6 +89,11 @@ class OpenedClip:
     strip: Path | None = None  # small pictures of the whole file, side by side in one
     attempt: str = ""  # tells what a run tried, see `ui.work.variants`; else empty
     tried: int | None = None  # the one frame that it tried, from 0
+
+    @property
+    def size(self) -> Size:
+        """(width, height) of the frames that are shown."""
+        return self.frames.shape[2], self.frames.shape[1]
 
     @property
     def own(self) -> bool:
@@ -102,7 +115,7 @@ class OpenedClip:
 
     @property
     def clip(self) -> Clip:
-        """The frames for a tracker, which reads them in no particular order."""
+        """The copy for a tracker, which reads its frames in no particular order."""
         return ArrayClip(self.frames, self.request.clip.fps)
 
     def ensure_source(self) -> None:
@@ -116,9 +129,15 @@ class OpenedClip:
         unfinished.replace(self.source)
 
 
-def prepare(name: str, title: str, request: EditRequest, folder: Path) -> OpenedClip:
-    """Write a clip's frames into a folder that is served, for pages and for random
-    access.
+def prepare(
+    name: str,
+    title: str,
+    request: EditRequest,
+    folder: Path,
+    side: int | None = None,
+) -> OpenedClip:
+    """Write a clip's frames, scaled down to at most `side` pixels, by default
+    `MAX_SIDE`, into a folder that is served, for pages and for random access.
 
     Raises:
         ClipError: Its frames are too small to follow motion in.
@@ -130,15 +149,17 @@ def prepare(name: str, title: str, request: EditRequest, folder: Path) -> Opened
             "clip",
             f"Frames are {width}x{height}, but need {LEAST_SIDE} per side. Scale it up.",
         )
+    width, height = size = _shown_size(clip.size, side)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "frames.raw"
     with file.open("wb") as sink:
-        for start, stop in windows(len(clip)):
-            for index, frame in enumerate(clip.read(start, stop), start):
-                sink.write(np.ascontiguousarray(frame).data)
-                image = Image.fromarray(frame)  # a smaller one, for pages to load
-                image.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
-                image.save(folder / f"{index:05d}.jpg", quality=90)
+        for index, frame in enumerate(frames_of(clip)):
+            (copy,) = resize(frame[None], size)
+            pixels = np.ascontiguousarray(copy)
+            sink.write(pixels.data)
+            image = Image.fromarray(copy)  # a smaller one, for pages to load
+            image.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
+            image.save(folder / f"{index:05d}.jpg", quality=90)
 
     def read(start: int, stop: int) -> np.ndarray:
         # read, since mapped pages count as memory of this process
@@ -158,6 +179,7 @@ def prepare(name: str, title: str, request: EditRequest, folder: Path) -> Opened
         folder,
         LazyFrames((len(clip), height, width, 3), np.uint8, read),
         folder / "source.mp4",
+        clip.size,
     )
 
 
@@ -167,6 +189,8 @@ def open_upload(
     start: int | None = None,
     stride: int | None = None,
     frames: int | None = None,
+    *,
+    any_size: bool = False,
 ) -> tuple[OpenedClip, str]:
     """Open an uploaded file.
 
@@ -176,6 +200,8 @@ def open_upload(
         start: First frame used.
         stride: Use every stride-th frame.
         frames: Number of frames used, at most 1200; 32 if no part is chosen.
+        any_size: Whether it keeps its size, as on one's own machine; a visitor's clip is
+            scaled down.
 
     Returns:
         The clip, and sentences about what was left out, scaled or odd; maybe empty.
@@ -190,14 +216,14 @@ def open_upload(
             "zip file, and open that.",
         )
     if is_archive(file):
-        return _open_zip(file, folder)
+        return _open_zip(file, folder, any_size)
     whole = VideoClip(file)
-    if max(whole.size) > MAX_SOURCE_SIDE:
-        width, height = whole.size
+    width, height = whole.size
+    if max(whole.size) > MAX_SOURCE_SIDE and not any_size:
         raise ClipError(
             "clip",
-            f"{width}x{height} pixels are too many. "
-            f"Scale it to at most {MAX_SOURCE_SIDE} per side.",
+            f"{width}x{height} pixels are too many for a visitor of this server. Scale "
+            f"it to at most {MAX_SOURCE_SIDE} per side, or run Regrain on your machine.",
         )
     notes = []
     first = start or 0
@@ -220,11 +246,19 @@ def open_upload(
     clip = VideoClip(file, first, step, used, deinterlace=woven)
     if woven:
         notes.append("The clip is interlaced; its fields were made whole frames.")
-    _check_stored(used, _shown_size(clip.size))
+    shown = _shown_size(clip.size)
+    _check_stored(used, shown)
     warnings = clip.warnings  # of the user's file: a scaled one has another name
-    if max(clip.size) > MAX_SIDE:
-        clip, smaller = _shrunk(clip, folder / "clip.mp4")
-        notes.append(smaller)
+    if shown != clip.size and any_size:
+        notes.append(
+            f"You see a copy of {_by(shown)}; edits and masks are saved in {_by(clip.size)}."
+        )
+    elif shown != clip.size:
+        clip = _shrunk(clip, folder / "clip.mp4")
+        notes.append(
+            f"The clip was scaled to {_by(shown)}, as it is for visitors and programs; on "
+            "the page of your own machine it keeps its size."
+        )
     notes += [f"Note: {warning}" for warning in warnings]
     opened = prepare(
         "",
@@ -281,10 +315,13 @@ def open_picture(file: Path, folder: Path) -> OpenedClip:
 def _write_strip(clip: VideoClip, path: Path) -> Path:
     """Write small pictures of a clip, evenly spread, side by side."""
     pictures = []
+    size = _shown_size(clip.size)
     for number in range(_STRIP_PICTURES):
         at = number * len(clip) // _STRIP_PICTURES
-        image = Image.fromarray(clip.read(at, at + 1)[0])
-        pictures.append(ImageOps.fit(image, _STRIP_SIZE, Image.Resampling.BILINEAR))
+        (frame,) = resize(clip.read(at, at + 1), size)
+        image = Image.fromarray(frame)
+        fitted = ImageOps.fit(image, _STRIP_SIZE, Image.Resampling.BILINEAR)
+        pictures.append(fitted)
     width, height = _STRIP_SIZE
     strip = Image.new("RGB", (width * len(pictures), height))
     for number, picture in enumerate(pictures):
@@ -303,47 +340,51 @@ def _thinned(total: int, used: int, step: int) -> str:
     return f"Using {which} of {total}. Choose others in “…”, Frames."
 
 
-def _shrunk(clip: VideoClip, path: Path) -> tuple[VideoClip, str]:
-    """Write a clip scaled down to what the page takes; returns it, and a sentence that
-    says so."""
-    width, height = _shown_size(clip.size)
+def _shrunk(clip: VideoClip, path: Path) -> VideoClip:
+    """Write a clip scaled down to what a page shows, and return that."""
+    size = _shown_size(clip.size)
     path.parent.mkdir(parents=True, exist_ok=True)
-    small = (resize(clip.read(i, i + 1), (width, height))[0] for i in range(len(clip)))
+    small = (resize(frame[None], size)[0] for frame in frames_of(clip))
     tags = {"audio_from": clip.audio, "tags": clip.tags, "comment": clip.comment}
     write_video(path, small, clip.fps, **timing_of(clip), **tags)
-    return VideoClip(path), f"The clip was scaled to {width}x{height}."
+    return VideoClip(path)
 
 
-def _shown_size(size: tuple[int, int]) -> tuple[int, int]:
+def _by(size: Size) -> str:
+    return "{}x{}".format(*size)
+
+
+def _shown_size(size: Size, side: int | None = None) -> Size:
     """Return (width, height) of a clip in the page: large ones are scaled down, to even
     sides."""
-    scale = MAX_SIDE / max(size)
+    scale = (side or MAX_SIDE) / max(size)
     if scale >= 1:
         return size
     width, height = (max(2, round(side * scale / 2) * 2) for side in size)
     return width, height
 
 
-def _check_stored(frames: int, size: tuple[int, int]) -> None:
-    """Refuse a clip whose frames would take too much room on disk."""
-    width, height = size
-    most = MAX_STORED // (3 * width * height)
+def _check_stored(frames: int, size: Size) -> None:
+    """Refuse a clip whose frames, as they are shown, would take too much room on
+    disk."""
+    most = MAX_STORED // (3 * prod(size))
     if frames > most:
         raise ClipError(
             "clip.frames",
-            f"{frames} frames of {width}x{height} are too many for the page. Choose at most {most}, "
+            f"{frames} frames of {_by(size)} are too many for the page. Choose at most {most}, "
             "or use the command line.",
         )
 
 
-def _open_zip(file: Path, folder: Path) -> tuple[OpenedClip, str]:
+def _open_zip(file: Path, folder: Path, any_size: bool) -> tuple[OpenedClip, str]:
     damaged = (
         f"{shorten(file.name)} is damaged or not a zip file. Save the project again."
     )
     try:
         with boundary("project", damaged), zipfile.ZipFile(file) as archive:
-            project = _unpack_project(archive, folder / "project")
-        request = load_project(project, _check_extent)
+            most = _MAX_OWN if any_size else _MAX_UNPACKED
+            project = _unpack_project(archive, folder / "project", most)
+        request = load_project(project, partial(_check_extent, any_size=any_size))
         masks = overlapping_masks(project)
     except EditingError as error:
         field = error.field if error.field == "project" else f"project: {error.field}"
@@ -351,9 +392,9 @@ def _open_zip(file: Path, folder: Path) -> tuple[OpenedClip, str]:
     return replace(prepare("", file.stem, request, folder), masks=masks), ""
 
 
-def _unpack_project(archive: zipfile.ZipFile, target: Path) -> Path:
-    """Unpack a project file and the files it names; returns its folder, which may be an
-    inner one."""
+def _unpack_project(archive: zipfile.ZipFile, target: Path, most: int) -> Path:
+    """Unpack a project file and the files it names, of at most so many bytes; returns
+    its folder, which may be an inner one."""
 
     unpack(
         archive, target, lambda path: path.name == FILE and target in path.parents[:2]
@@ -363,7 +404,7 @@ def _unpack_project(archive: zipfile.ZipFile, target: Path) -> Path:
     if not (target / FILE).is_file() and len(inner) == 1:
         project = inner[0]
     named = uses(project)
-    unpack(archive, target, lambda path: any(map(path.is_relative_to, named)))
+    unpack(archive, target, lambda path: any(map(path.is_relative_to, named)), most)
     for one in named:
         # there, but of a kind that is not taken out of archives
         for entry in () if one.exists() else archive.infolist():
@@ -375,22 +416,21 @@ def _unpack_project(archive: zipfile.ZipFile, target: Path) -> Path:
     return project
 
 
-def _check_extent(clip: Clip) -> None:
+def _check_extent(clip: Clip, any_size: bool) -> None:
     """Refuse a clip that is too large, before masks are read: a small archive may hold
-    large ones."""
+    large ones. With `any_size`, its frames may have theirs."""
     if len(clip) > MAX_FRAMES:
         raise ClipError(
             "clip.frames",
             f"{len(clip)} frames are too many for the page, which takes {MAX_FRAMES}. "
             "Shorten the clip or use the command line.",
         )
-    _check_stored(len(clip), clip.size)
-    if max(clip.size) > MAX_SIDE:
-        width, height = clip.size
+    _check_stored(len(clip), _shown_size(clip.size))
+    if max(clip.size) > MAX_SIDE and not any_size:
         raise ClipError(
             "clip",
-            f"{width}x{height} pixels are too many for the page, which takes {MAX_SIDE} per side. "
-            "Shrink the clip or use the command line.",
+            f"{_by(clip.size)} pixels are too many for a visitor of this server, which takes "
+            f"{MAX_SIDE} per side. Shrink the clip, or run Regrain on your machine.",
         )
 
 
@@ -398,9 +438,10 @@ def unpack(
     archive: zipfile.ZipFile,
     target: Path,
     wanted: Callable[[Path], bool] = lambda path: True,
+    most: int = _MAX_UNPACKED,
 ) -> None:
-    """Extract the wanted pictures, videos, JSON and weights, counting bytes: archives
-    may lie.
+    """Extract the wanted pictures, videos, JSON and weights, at most so many bytes, which
+    are counted: archives may lie.
 
     Raises:
         RequestError: There are too many files or bytes, or a file that must not be
@@ -414,7 +455,7 @@ def unpack(
             "project",
             f"The archive has {len(entries)} files, but at most {_MAX_FILES} are allowed.",
         )
-    left = _MAX_UNPACKED
+    left = most
     root = target.resolve()
     root.mkdir(parents=True, exist_ok=True)
     for entry in entries:
@@ -433,7 +474,7 @@ def unpack(
             shutil.rmtree(root, ignore_errors=True)
             raise RequestError(
                 "project",
-                f"It unpacks to more than {_MAX_UNPACKED // 10**6} MB. Shorten the clip.",
+                f"It unpacks to more than {most // 10**6} MB. Shorten the clip.",
             )
 
 

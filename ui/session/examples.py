@@ -93,14 +93,16 @@ def _prepare(project: Path, media: Path) -> Example:
     opened = replace(opened, masks=overlapping_masks(project), made=made)
     opened.ensure_source()
     middle = len(opened.frames) // 2
-    frame = opened.frames[middle]
+    (frame,) = request.clip.read(middle, middle + 1)
     if made:
-        edited = VideoClip(Path(made.edits[0])).read(middle, middle + 1)[0]
+        video = VideoClip(Path(made.edits[0]))
+        (edited,) = video.read(middle, middle + 1)
         after = _picture(edited, media / "after.webp")
         return Example(opened, _picture(frame, media / "before.webp"), after)
     if request.labels is not None:
         colors = {region.label: region.color for region in request.regions}
-        frame = tint(frame, cast(Labels, request.labels)[middle], colors)
+        labels = cast(Labels, request.labels)
+        frame = tint(frame, labels[middle], colors)
     return Example(opened, _picture(frame, media / "before.webp"))
 
 

@@ -19,6 +19,7 @@ from regrain.editing.media.labels import (
     open_regions,
     understood,
 )
+from regrain.editing.media.lazy_frames import Size
 from regrain.editing.request.project import FILE
 from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import visible
@@ -73,9 +74,9 @@ def read_tracks(
     folder: Path,
     used: range,
     total: int,
-    size: tuple[int, int],
+    size: Size,
     colors: Mapping[int, str],
-    original: tuple[int, int] | None = None,
+    original: Size | None = None,
 ) -> tuple[Tracks, Mapping[int, str]]:
     """Read uploaded masks: one file, or a picture per frame.
 
@@ -85,12 +86,14 @@ def read_tracks(
         used: Frames of the file that the clip has.
         total: Frames of the file; of a picture for each of these, those of the frames
             in use are taken.
-        size: Its (width, height).
+        size: (width, height) of its frames as they are shown.
         colors: "#rrggbb" of labels that masks in colours may show.
-        original: (width, height) of its file, if it was scaled on opening.
+        original: (width, height) of its file, where that differs; masks of that size
+            are kept whole beside those that are shown.
 
     Returns:
-        By label, packed masks by frame; and names by label, if the file has any.
+        By label, packed masks by frame, see `pack_copy`; and names by label, if the file
+        has any.
 
     Raises:
         EditingError: They cannot be read, or are not masks of this clip.
@@ -106,7 +109,10 @@ def read_tracks(
             for index, picture in enumerate(pictures):
                 if index not in used:
                     picture.unlink()
-    masks = open_regions(path, len(used), size, colors=colors, original=original)
+    read_in = original or size
+    if read_in != size and extent_of(path)[1] == size:
+        read_in = size
+    masks = open_regions(path, len(used), read_in, colors=colors)
     if len(masks) > MAX_REGIONS:
         raise MaskError(
             "masks",
@@ -114,7 +120,11 @@ def read_tracks(
         )
     tracks = {}
     for label, of_label in masks.items():
-        track = {at: draw.pack(mask) for at, mask in enumerate(of_label) if mask.any()}
+        track = {
+            at: draw.pack_copy(mask, size)
+            for at, mask in enumerate(of_label)
+            if mask.any()
+        }
         if track:
             tracks[label] = track
     return tracks, names_of(path)

@@ -122,7 +122,8 @@ class Projects:
 
     @property
     def any_size(self) -> bool:
-        """True if clips may have any size: on one's own machine."""
+        """True if clips may have any size, in bytes and pixels: on one's own
+        machine."""
         return self.root is not None and is_own_machine()
 
     # The list
@@ -193,7 +194,7 @@ class Projects:
         lock = hold(folder)
         try:
             kept = KeptProject.read(folder, lock)
-            return Returned(kept, media, page, self._examples)
+            return Returned(kept, media, page, self._examples, self.any_size)
         except BaseException:
             lock.release()
             raise
@@ -361,7 +362,7 @@ class Projects:
         masks = f"masks-{number}.json"
         if state.layers and state.layers is not kept.masked:
             with replacing(folder / masks) as part:
-                write_rle({label: state.masks(label) for label in state.layers}, part)
+                write_rle({label: session.masks(label) for label in state.layers}, part)
             kept.note(masks)
         kept.write_project(put_files(asked, folder, link_into, masks))
         for file in numbers:

@@ -50,6 +50,7 @@ class Returned:
         media: Has the files that the page uses.
         page: The page.
         examples: The clips that need no copy.
+        any_size: See `open_upload`.
 
     Raises:
         EditingError: It cannot be read.
@@ -61,8 +62,10 @@ class Returned:
         media: Media,
         page: str,
         examples: Mapping[str, Example],
+        any_size: bool,
     ) -> None:
         self._kept = kept
+        self._any_size = any_size
         self._media = media
         self._page = page
         # What the page uses has second names, which stay where they are.
@@ -118,9 +121,12 @@ class Returned:
             opened = example.opened
         elif own:
             part = own["start"], own["stride"], own["frames"]
-            opened, _ = open_upload(self._here / own["path"], served, *part)
+            file = self._here / own["path"]
+            opened, _ = open_upload(file, served, *part, any_size=self._any_size)
         else:
-            opened = prepare("", title, load_project(self._here), served)
+            # as large as before: earlier versions made no copy
+            side = max(content.get("shape", ())[1:], default=None)
+            opened = prepare("", title, load_project(self._here), served, side)
         return replace(opened, title=title, request=by_hand or opened.request)
 
     def _by_hand(self) -> _ByHand | None:

@@ -14,9 +14,10 @@ from typing import cast
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
+from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.request.boxes import check_focus
-from regrain.masks.draw import pack
+from regrain.masks.draw import pack_copy
 from regrain.masks.models.finders import usual_tracker
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clips import MAX_FRAMES, OpenedClip
@@ -28,6 +29,7 @@ from regrain.ui.values.focus import edges_of_regions, on_other_frames
 from regrain.ui.values.history import History
 from regrain.ui.values.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
 from regrain.ui.values.mask_models import usual_finder
+from regrain.ui.values.plates import Carrier, focus_in, region_in
 from regrain.ui.values.state import MAX_NAME, MOST_TEXT, REST, State, Undo
 
 _KEPT_RUNS = 512  # run lengths of masks
@@ -78,7 +80,9 @@ def first_words(opened: OpenedClip) -> Words:
         prompt="\n".join((request.prompt, *request.more_prompts)),
         negative_prompt=request.negative_prompt,
         method=request.method,
-        focus=request.focus,
+        focus=focus_in(
+            request.focus, len(request.clip), request.clip.size, opened.size
+        ),
         tracker=usual_tracker(opened.drawn),
     )
 
@@ -98,7 +102,9 @@ class ClipWork(Words):
     shown: int = 0  # frame that the page showed last
     acknowledged: deque[int] = field(default_factory=lambda: deque(maxlen=32))  # events
     fields: Fields | None = None  # of the page, once it has sent them
-    state: State = field(init=False)  # regions and masks
+    # Of a clip that is larger than its copy; None of any other
+    carrier: Carrier | None = field(init=False)
+    state: State = field(init=False)  # regions and masks, in pixels of the copy
     steps: Undo = field(default_factory=Undo)
     # Tracking
     # first label that is tracked now; 0 for none
@@ -126,12 +132,18 @@ class ClipWork(Words):
 
     def __post_init__(self) -> None:
         self.changed = dict.fromkeys(range(len(self.opened.frames)), 0)
-        request = self.opened.request
-        width, height = request.clip.size
+        opened = self.opened
+        clip = opened.request.clip
+        width, height = size = opened.size
+        is_copy = size != clip.size
+        self.carrier = Carrier(clip, opened.frames) if is_copy else None
         self.state = State(
-            (len(self.opened.frames), height, width),
-            _project_layers(self.opened),
-            {region.label: region for region in request.regions},
+            (len(opened.frames), height, width),
+            _project_layers(opened),
+            {
+                region.label: region_in(region, clip.size, size)
+                for region in opened.request.regions
+            },
         )
         self._run_lengths = lru_cache(_KEPT_RUNS)(
             partial(run_lengths, size=self.state.size)
@@ -343,6 +355,10 @@ class Session(ClipWork):
         layer = self.state.layers[label]
         return self._run_lengths(layer.keys.get(frame), layer.track.get(frame))
 
+    def masks(self, label: int) -> LazyFrames:
+        """Return a region's masks as large as the clip; see `State.masks`."""
+        return self.state.masks(label, self.carrier)
+
     def masked(self, label: int, frame: int) -> bool:
         """Return whether a region has a mask on a frame."""
         layer = self.state.layers[label]
@@ -358,8 +374,7 @@ class Session(ClipWork):
     def choose_focus(self, text: str) -> None:
         """Take over where an edit is to work, in a new revision; a RequestError if
         `focus` does not take it."""
-        clip = self.opened.request.clip
-        check_focus(text, len(clip), clip.size)
+        check_focus(text, len(self.opened.frames), self.opened.size)
         self.focus = text
         self.mark([])
 
@@ -430,7 +445,11 @@ def _project_layers(opened: OpenedClip) -> dict[int, MaskLayer]:
         masks = whole.get(region.label) or mask_of(
             cast(Labels, request.labels), region.label
         )
-        track = {frame: pack(mask) for frame, mask in enumerate(masks) if mask.any()}
+        track = {
+            frame: pack_copy(mask, opened.size)
+            for frame, mask in enumerate(masks)
+            if mask.any()
+        }
         keys = {at: Key(found=track[at]) for at in region.drawn if at in track}
         for at in region.clicked:
             if at in track:

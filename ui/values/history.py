@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import PlainSerializer
 
 from regrain.editing.errors import RequestError
+from regrain.editing.media.lazy_frames import Size
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.values.kept import Content, KeptEdit, KeptRegion
+from regrain.ui.values.plates import focus_in, region_in
 
 MAX_RUNS = 12
 _SHOWN = "shown.json"
@@ -21,7 +23,7 @@ _SHOWN = "shown.json"
 
 @dataclass(frozen=True)
 class Choices:
-    """The request of a run, without frames and masks."""
+    """The request of a run, without frames and masks, in pixels of what is shown."""
 
     edit: KeptEdit
     regions: tuple[KeptRegion, ...]
@@ -29,10 +31,16 @@ class Choices:
     prompt: str  # as typed for the whole frame, a line per edit
 
     @classmethod
-    def of(cls, request: EditRequest, clip: str, prompt: str) -> Choices:
+    def of(
+        cls, request: EditRequest, clip: str, prompt: str, shown: Size | None = None
+    ) -> Choices:
         """Return those of a request; `clip` and `prompt` are the session's `id` and
-        `prompt`."""
-        return cls(request.asked, request.regions, clip, prompt)
+        `prompt`, `shown` is (width, height) of what is shown of a larger clip."""
+        before = request.clip.size
+        after = shown or before
+        focus = focus_in(request.focus, len(request.clip), before, after)
+        regions = [region_in(region, before, after) for region in request.regions]
+        return cls(replace(request.asked, focus=focus), tuple(regions), clip, prompt)
 
 
 @dataclass(frozen=True)

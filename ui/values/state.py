@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from regrain.editing.request.region import MAX_SCALE, TEXTS, Region
 from regrain.masks.draw import pack, unpack
 from regrain.masks.track.corrections import Pass, plan
 from regrain.ui.values.layers import CLICKS, Key, Mask, MaskLayer, mask_on
+from regrain.ui.values.plates import Carrier
 
 T = TypeVar("T")
 MAX_REGIONS, MAX_NAME, MAX_UNDO = 8, 40, 50
@@ -29,7 +31,7 @@ REST = "Rest of the frame"
 class State:
     """Everything that undo brings back."""
 
-    shape: tuple[int, int, int]  # frames, height and width of the clip
+    shape: tuple[int, int, int]  # frames, height and width of what is shown
     layers: Mapping[int, MaskLayer] = field(default_factory=dict)  # masks by label
     # By label, in order: the earlier covers the later
     regions: Mapping[int, Region] = field(default_factory=dict)
@@ -161,25 +163,30 @@ class State:
         """Return a region's mask on a frame, bool [height, width]; see `mask_on`."""
         return mask_on(self.layers[label], frame, self.size)
 
-    def masks(self, label: int) -> LazyFrames:
+    def masks(self, label: int, carrier: Carrier | None = None) -> LazyFrames:
         """Return a region's masks, bool [frames, height, width], read by window.
 
-        The mask of the rest of the frame is where no other region has one.
+        The mask of the rest of the frame is where no other region has one. `carrier`
+        carries them up to a larger clip.
         """
+        width, height = self.size
+        mask_of = partial(mask_on, size=self.size)
+        if carrier:
+            width, height = carrier.size
+            mask_of = carrier.mask
         rest = self.layers[label].rest
         layers = [self.layers[label]]
         if rest:
             layers = [layer for layer in self.layers.values() if not layer.rest]
 
         def read(start: int, stop: int) -> np.ndarray:
-            masks = np.empty((stop - start, *self.shape[1:]), bool)
+            masks = np.empty((stop - start, height, width), bool)
             for frame, mask in enumerate(masks, start):
-                mask[:] = np.any(
-                    [mask_on(layer, frame, self.size) for layer in layers], axis=0
-                )
+                found = [mask_of(layer, frame) for layer in layers]
+                mask[:] = np.any(found, axis=0)
             return ~masks if rest else masks
 
-        return LazyFrames(self.shape, bool, read)
+        return LazyFrames((self.shape[0], height, width), bool, read)
 
     def with_layer(self, label: int, layer: MaskLayer) -> State:
         """Return the state with other masks of a region; raises as `layer` does."""

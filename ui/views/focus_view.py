@@ -9,6 +9,7 @@ from regrain.editing.pipeline.focus import asked_boxes, is_frame, with_margins
 from regrain.editing.request.boxes import read_focus, write_boxes
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.session.session import Session
+from regrain.ui.values.plates import boxes_in, region_in
 from regrain.ui.views.shown import FocusBox, FocusView
 
 
@@ -32,18 +33,22 @@ def focus_view(session: Session, asked: EditRequest) -> FocusView:
     as_it_is = lambda width, height: (width, height)  # noqa: E731
     found = asked_boxes(asked, cuts, working.fit if working else as_it_is)
     shown_boxes = []
+    size = session.opened.size
     for region, boxes in found:
         if not is_frame(boxes, asked.clip.size):
-            path = write_boxes(boxes, cuts)
+            path = write_boxes(boxes_in(boxes, asked.clip.size, size), cuts)
             gain = min(asked.clip.size) / boxes[:, 2:].min(1).max()
             label = region.label if region else 0
             shown_boxes.append(FocusBox(path, label, round(float(gain), 1)))
     if not shown_boxes:
         return shown
     # Of regions whose margin nobody has changed.
-    run = {one.label: one.margin for one in with_margins(asked, found).regions}
+    run = {
+        one.label: region_in(one, asked.clip.size, size).margin
+        for one in with_margins(asked, found).regions
+    }
     margins = {
-        str(one.label): (one.effective_margin(asked.clip.size), run[one.label])
+        str(one.label): (one.effective_margin(size), run[one.label])
         for one in asked.regions
         if one.margin is None
     }

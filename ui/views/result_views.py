@@ -187,12 +187,14 @@ def remember(
     stem = stem_of(opened, request)
     key = secrets.token_hex(8)
     reconstruction = saved.files.get("reconstruction.mp4")
-    played = player(opened, edits(request, saved.files), reconstruction)
+    played = player(
+        opened, edits(request, {**saved.files, **saved.copies}), reconstruction
+    )
     if saved.source:
         played = replace(played, source=str(saved.source))
     known = opened.drawn or request.model != BUILT_IN_MODEL
     if opened.tried is not None:
-        still = data_url(outcome.frames[0], max(outcome.frames[0].shape[:2]), 92)
+        still = data_url(outcome.frames[0], max(opened.size), 92)
         seen = told(report) if known else []
         note = " ".join([opened.attempt, *(f"{capital(line)}." for line in seen)])
         played = replace(played, still=still, at=opened.tried, note=note)

@@ -219,7 +219,7 @@ def _mask_models(session: Session) -> MaskFinders:
 
 def _clip(opened: OpenedClip) -> ClipView:
     clip = opened.request.clip
-    width, height = clip.size
+    width, height = opened.size
     return ClipView(
         title=opened.title,
         own=opened.own,
@@ -231,6 +231,7 @@ def _clip(opened: OpenedClip) -> ClipView:
         count=len(opened.frames),
         width=width,
         height=height,
+        size="{}×{}".format(*clip.size),
         fps=float(clip.fps),
         most=MAX_FRAMES,
         most_places=MAX_PATH,

@@ -170,8 +170,10 @@ class ClipView:
     stride: int
     folder: str
     count: int
+    # In pixels of the copy that is shown
     width: int
     height: int
+    size: str  # of the clip itself, as people read it
     fps: float
     most: int  # frames that a clip may have
     most_places: int  # of a stroke

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
+from shutil import disk_usage
+from typing import cast
 
-from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.lazy_frames import LazyFrames, frames_of
 from regrain.editing.media.reading import VideoClip
-from regrain.editing.media.writing import write_video
+from regrain.editing.media.writing import timing_of, write_video
 from regrain.editing.models.adapters import Adapter
 from regrain.editing.pipeline.layers import keep_layers, layers_of
 from regrain.editing.pipeline.outputs import (
@@ -35,11 +37,16 @@ _SHOWN = (*EDITS, WHOLE, "report.json", "reconstruction.mp4")
 # frames of a clip that an edit is put back into; a minute or so of writing
 MAX_WHOLE = 3000
 LAYERS = "layers"  # the folder with the layers of a run's first edit
-# bytes of a clip's frames up to which its layers are kept; in files, about as many
-_MOST_LAYERS = 2_000_000_000
+# Bytes of a clip's frames up to which its layers are kept, in files of about as many;
+# and the share of the room on the disk that they may take beyond.
+_MOST_LAYERS, _SHARE = 2_000_000_000, 4
 # by which the first frames must grow to be written anew: in all, each is written about
 # twice
 _GROWTH = 1.5
+_NO_LAYERS = (
+    "There is no room on the disk for the layers of this edit, of which other formats are "
+    "made. Free some and run it again, or use --format at the command line."
+)
 _BEGUN_SIDE = 640  # longest side of their video
 
 
@@ -53,6 +60,8 @@ class Saved:
     # The source video, which stays when the page opens another clip; None if none was
     # opened
     source: Path | None = None
+    # Of edits that are larger than what a page shows: copies, which it plays
+    copies: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,10 +155,20 @@ def _save(job: RunJob, finished: Finished, folder: Path) -> Saved:
         finished.result, request, finished.report, out, whole=whole or False
     )
     (layers, *_) = layers_of(finished.result, request.clip)
-    if job.opened and 3 * prod(layers.matte.shape) <= _MOST_LAYERS:
-        keep_layers(layers, folder / LAYERS)
+    report = dict(report)
+    if job.opened:
+        room = max(_MOST_LAYERS, disk_usage(folder).free // _SHARE)
+        if 3 * prod(layers.matte.shape) <= room:
+            keep_layers(layers, folder / LAYERS)
+        else:
+            warnings = cast(list[str], report["warnings"])
+            report["warnings"] = [*warnings, _NO_LAYERS]
     archive = pack_project(request, job.whole, folder)
-    files = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
+    files = {}
+    for name in _SHOWN:
+        path = out / name
+        if path.is_file():
+            files[name] = str(path)
     files[archive.name] = str(archive)
     if job.format:
         name = file_in(job.format)
@@ -158,7 +177,20 @@ def _save(job: RunJob, finished: Finished, folder: Path) -> Saved:
     source = (
         link_or_copy(job.opened.source, folder / "source.mp4") if job.opened else None
     )
-    return Saved(replace(finished, report=dict(report)), files, folder, source)
+    copies = {}
+    if job.opened and job.opened.size != request.clip.size:
+        for name in EDITS[: len(request.targets)]:
+            copies[name] = _copied(out / name, folder / f"shown_{name}", job.opened)
+    finished = replace(finished, report=report)
+    return Saved(finished, files, folder, source, copies)
+
+
+def _copied(edit: Path, path: Path, opened: OpenedClip) -> str:
+    """Write a copy of a video as large as its clip is shown; returns its path."""
+    clip = VideoClip(edit)
+    frames = shrunk(frames_of(clip), max(opened.size))
+    write_video(path, frames, clip.fps, **timing_of(clip), audio_from=clip.audio)
+    return str(path)
 
 
 def stretch_of(opened: OpenedClip) -> VideoClip | None:

@@ -366,13 +366,12 @@ OWN = {
 
 
 @pytest.mark.parametrize("form", OWN)
-def test_masks_of_the_files_own_size_are_scaled(form, tmp_path):
+def test_masks_of_another_size_are_refused(form, tmp_path):
     path = tmp_path / form
     if not path.suffix:
         path.mkdir()
     large = {label: mask.repeat(2, 0).repeat(2, 1) for label, mask in BOTH.items()}
     OWN[form]({label: mask[None] for label, mask in large.items()}, path)
-    close(open_regions(path, 1, SIZE, original=(2 * SIDE, 2 * SIDE)), BOTH)
     with pytest.raises(MaskError, match=r"192x192, but the clip (is|uses 1 of) 96x96"):
         open_regions(path, 1, SIZE)
 

@@ -128,7 +128,9 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
         yield Saved(SimpleNamespace(report={}), {}, job, None)
 
     shown = SimpleNamespace(key="0")
+    sizes = []
     monkeypatch.setattr(run_handlers, "remember", lambda *_: (None, shown))
+    monkeypatch.setattr(Choices, "of", lambda *given: sizes.append(given[3:]))
     monkeypatch.setattr(run_handlers, "_asked", lambda *_: None)
     job = replace(JOB, number=2, total=2)
     runs = replace(runs, jobs=SimpleNamespace(run=work))
@@ -137,6 +139,7 @@ def test_a_run_that_is_stopped_while_it_is_measured_keeps_its_result(
         next(steps)
     assert runs.stop(REQUEST) == {}
     assert "kept, without figures" in [shown["progress"] for shown in steps][-1].text
+    assert sizes == [(session.opened.size,)]
     assert run.skipped
 
 

@@ -427,7 +427,7 @@ def test_a_saved_project_comes_back_with_whole_masks_and_what_was_drawn(
         20 * HEIGHT,
         20 * HEIGHT,
     ]
-    archive = files.save(session, request, whole_masks(session.state, request), "page")
+    archive = files.save(session, request, whole_masks(session, request), "page")
 
     opened, _ = open_upload(archive, tmp_path / "again")
     again = Session(opened)
