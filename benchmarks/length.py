@@ -1,5 +1,5 @@
-"""Effects of length on an edit: memory, seams, drift, frames between key frames, and
-time.
+"""Effects of length and size on an edit: memory, seams, drift, frames between key frames,
+and time.
 
 `python -m benchmarks.length` edits drawn clips whose true edit is known.
 
@@ -10,6 +10,8 @@ time.
   edit.
 - `keys`: every 8th frame is edited, the others are filled. dB to the true edit inside the regions for both,
   and how many times faster this is than editing all frames.
+- `plates`: peak memory of opening a clip as the page does, and of editing a box of it and writing the result,
+  of two heights, each in its own process.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from fractions import Fraction
+from multiprocessing import get_context
 from pathlib import Path
 from unittest.mock import patch
 
@@ -34,8 +40,16 @@ from benchmarks.judge import JUDGED, nearest, psnr, warp_errors
 from benchmarks.tasks import FRAMES, TASKS, Task, true_masks
 from regrain.editing import edit, load_backbone, save_project
 from regrain.editing.cli.commands import parse_settings
+from regrain.editing.media.writing import write_video
 from regrain.editing.models.backbone import Backbone
+from regrain.editing.pipeline.outputs import write_outputs
 from regrain.editing.recipe.events import EditResult, Finished
+from regrain.editing.request.edit import Edit
+from regrain.masks.draw import pack
+from regrain.ui.session.build_request import build_request
+from regrain.ui.session.clips import open_upload
+from regrain.ui.session.session import Session
+from regrain.ui.values.layers import MaskLayer
 from storybook import render
 
 # The kind of edit by which each method is measured.
@@ -50,6 +64,7 @@ QUIET: dict[str, dict[str, object]] = {"tune_a_video": {"tune_preview_every": 0}
 SECOND = 8  # frames
 SIZE, MARGIN = 128, 6  # pixels
 _BINS = 6  # of each colour
+_FRAMES = 4  # of a plate
 
 
 def memory(method: str, frames: int, settings: Sequence[str]) -> int:
@@ -171,7 +186,9 @@ def with_keys(task: Task, result: EditResult) -> dict[str, float]:
     between = np.setdiff1d(np.arange(len(frames)), keys)
     figures = {}
     for name, own in (("keys", keys), ("between", between)):
-        figures[name] = float(psnr(truth[own], frames[own], inside[own]) or 0.0)
+        true = truth[own]
+        made = frames[own]
+        figures[name] = float(psnr(true, made, inside[own]) or 0.0)
     return figures
 
 
@@ -181,7 +198,7 @@ def measure(
     """Yield the figures of one method, part by part."""
     if "memory" in args.part:
         yield "memory", measure_memory(method, args)
-    if args.part == ["memory"]:
+    if not {"windows", "keys"} & {*args.part}:
         return
     given = {_window(method): args.window} | parse_settings(args.set)
     if method == "tune_a_video":
@@ -226,11 +243,74 @@ def measure_memory(method: str, args: argparse.Namespace) -> dict[str, float]:
     }
 
 
+def measure_plates(heights: Sequence[int]) -> dict[str, float]:
+    """Return peak MiB of opening, and of editing and writing, a low and a high clip, and
+    the ratios."""
+    peaks = [_in_own_process(height) for height in heights]
+    figures = {}
+    for place, name in enumerate(("opened", "written")):
+        low, high = (peak[place] / 2**20 for peak in peaks)
+        figures |= {f"{name} low": low, f"{name} high": high}
+        figures[f"{name} ratio"] = high / low
+    return figures
+
+
+def _in_own_process(height: int) -> tuple[int, int]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(1, get_context("spawn")) as process,
+    ):
+        file = Path(folder) / "plate.mp4"
+        write_video(file, _plate(height), Fraction(24), preset="ultrafast")
+        return process.submit(_edit_plate, file, Path(folder)).result()
+
+
+def _plate(height: int) -> Iterator[np.ndarray]:
+    """Yield frames of 16 to 9 in which a square moves."""
+    width = height * 16 // 9
+    side = height // 5
+    for number in range(_FRAMES):
+        frame = np.full((height, width, 3), (60, 110, 80), np.uint8)
+        left = width // 3 + number * side // 8
+        frame[side : 2 * side, left : left + side] = (170, 90, 60)
+        yield frame
+
+
+def _edit_plate(file: Path, folder: Path) -> tuple[int, int]:
+    """Open a clip and edit it; return the peak memory in bytes before and after the
+    edit."""
+    os.environ["REGRAIN_CACHE"] = str(folder / "cache")
+    backbone = load_backbone("storybook")
+    opened, _ = open_upload(file, folder / "opened", any_size=True)
+    session = Session(opened)
+    label = session.add_region()
+    said = {"label": label, "prompt": "a fox"}
+    session.describe({"regions": [said]})
+    track = {}
+    for number, frame in enumerate(opened.frames):
+        red, green, _ = np.moveaxis(frame, 2, 0)
+        track[number] = pack(red > green)
+    layer = MaskLayer({}, track, dict.fromkeys(track, 1.0))
+    session.commit(session.state.with_layer(label, layer))
+    before = _peak()
+    params = {"steps": 2, "preview_every": 0, "cuts": "none"}
+    asked = Edit(method="sdedit", params=params, focus="auto")
+    request = build_request(session, asked)
+    *_, last = edit(request, backbone)
+    assert isinstance(last, Finished)
+    write_outputs(last.result, request, last.report, folder / "out")
+    return before, _peak()
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--methods", nargs="+", choices=KINDS, default=list(KINDS))
-    parts = ["memory", "windows", "keys"]
+    parts = ["memory", "windows", "keys", "plates"]
     parser.add_argument("--part", nargs="+", choices=parts, default=parts)
     parser.add_argument(
         "--lengths",
@@ -238,6 +318,9 @@ def main() -> None:
         nargs=2,
         default=[24, 240],
         help="of the clips for memory",
+    )
+    parser.add_argument(
+        "--heights", type=int, nargs=2, default=[720, 2160], help="of the plates"
     )
     parser.add_argument("--frames", type=int, default=12 * FRAMES)
     parser.add_argument("--window", type=int, default=16)
@@ -254,12 +337,18 @@ def main() -> None:
     backbone = load_backbone("storybook", dtype=getattr(torch, args.dtype))
     table = {}
     args.out.mkdir(parents=True, exist_ok=True)
+
+    def note(what: str, part: str, figures: dict[str, float]) -> None:
+        table[f"{what} {part}"] = figures
+        shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+        print(f"{what:14}{part:9}{shown}", flush=True)
+        (args.out / "length.json").write_text(json.dumps(table, indent=2) + "\n")
+
+    if "plates" in args.part:
+        note("sdedit", "plates", measure_plates(args.heights))
     for method in args.methods:
         for part, figures in measure(method, args, backbone):
-            table[f"{method} {part}"] = figures
-            shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
-            print(f"{method:14}{part:9}{shown}", flush=True)
-            (args.out / "length.json").write_text(json.dumps(table, indent=2) + "\n")
+            note(method, part, figures)
 
 
 if __name__ == "__main__":
