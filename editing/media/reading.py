@@ -17,7 +17,6 @@ import av
 import av.filter
 import numpy as np
 from av.video.reformatter import Interpolation
-from jaxtyping import UInt8
 
 from regrain.editing.boundary import boundary, given_path
 from regrain.editing.errors import ClipError, shorten
@@ -45,6 +44,7 @@ EXACT = (
 _AGAIN = "Download or export it again."
 
 
+_Turn = Callable[[np.ndarray], np.ndarray]
 _MakeWhole = Callable[[Iterator[av.VideoFrame]], Iterator[av.VideoFrame]]
 
 
@@ -81,11 +81,13 @@ class VideoClip(Clip):
                 "clip.path", f"{name} has no readable frames. Download it again."
             )
         self._pixel = facts.pixel
+        # By the rotation that frames say, which is known without their side data.
+        self._turns: dict[int, _Turn] = {}
         # before it is made
         check_size(_square(first.width, first.height, facts.pixel))
         # Before it is converted, which settles its rare colours.
         self.warnings = _warnings(name, first, index, facts)
-        height, width = _upright(first, facts.pixel).shape[:2]
+        height, width = self._upright(first).shape[:2]
         self.size = width, height
         self.fps = index.fps / stride
         begin = index.at(start)
@@ -138,8 +140,14 @@ class VideoClip(Clip):
                 frame = self._decoder.read(number)
                 if frame.is_corrupt and self._damaged not in self.warnings:
                     self.warnings.append(self._damaged)
-                frames.append(_upright(frame, self._pixel))
+                frames.append(self._upright(frame))
         return stack(frames, self.size)
+
+    def _upright(self, frame: av.VideoFrame) -> Rgb:
+        """Convert a frame to RGB as it is shown: turned, with square pixels."""
+        if frame.rotation not in self._turns:
+            self._turns[frame.rotation] = _turn_of(frame)
+        return self._turns[frame.rotation](_square_rgb(frame, self._pixel))
 
 
 def _warnings(name: str, first: av.VideoFrame, index: Index, facts: Facts) -> list[str]:
@@ -281,20 +289,20 @@ def _square(width: int, height: int, pixel: Fraction) -> Size:
     return width, round(height / pixel)
 
 
-def _upright(frame: av.VideoFrame, pixel: Fraction) -> Rgb:
-    """Convert a frame to RGB as it is shown: turned, with square pixels."""
+def _square_rgb(frame: av.VideoFrame, pixel: Fraction) -> Rgb:
     width, height = _square(frame.width, frame.height, pixel)
     if int(frame.colorspace) not in _SUPPORTED:
         frame.colorspace = _UNSPECIFIED  # as players do
     rgb = frame.reformat(width, height, "rgb24", interpolation=EXACT, threads=1)
-    return _turned(rgb.to_ndarray(), frame)
+    return rgb.to_ndarray()
 
 
-def _turned(
-    picture: UInt8[np.ndarray, "height width channels"], frame: av.VideoFrame
-) -> UInt8[np.ndarray, "height_shown width_shown channels"]:
-    """Turn and mirror a picture as its file says; angles other than right ones are
-    passed over.
+def _turn_of(frame: av.VideoFrame) -> _Turn:
+    """Return how a file says that a picture is turned and mirrored; angles other than
+    right ones are passed over.
+
+    A frame and its side data hold each other: one that was asked for it stays in memory
+    until Python looks for such rings.
 
     Source: ISO/IEC 14496-12, 8.3.2: a point (x, y) is shown at (a x + c y, b x + d y).
     """
@@ -302,17 +310,21 @@ def _turned(
         said = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:
         # What PyAV does not know is beside it, such as EXIF in pictures of cameras.
-        return np.rot90(picture, round(frame.rotation / 90))
+        return partial(np.rot90, k=round(frame.rotation / 90))
     if said is None:
-        return picture
+        return lambda picture: picture
     a, b, _, c, d, *_ = np.frombuffer(bytes(said), np.int32).tolist()
-    right, down = a, d
-    if abs(a) + abs(d) < abs(b) + abs(c):
-        picture = picture.transpose(1, 0, 2)
-        right, down = c, b
-    if right < 0:
-        picture = picture[:, ::-1]
-    return picture[::-1] if down < 0 else picture
+    is_across = abs(a) + abs(d) < abs(b) + abs(c)
+    right, down = (c, b) if is_across else (a, d)
+
+    def turned(picture: np.ndarray) -> np.ndarray:
+        if is_across:
+            picture = picture.transpose(1, 0, 2)
+        if right < 0:
+            picture = picture[:, ::-1]
+        return picture[::-1] if down < 0 else picture
+
+    return turned
 
 
 def _tags_of(frame: av.VideoFrame) -> ColorTags:

@@ -1,15 +1,17 @@
 """Frames read in any order are those read one after the other."""
 
+import gc
 import random
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from json_files import read_json
 from made_clips import moving, write_clip
 
 from regrain.editing.media import index, reading
-from regrain.editing.media.reading import open_clip
+from regrain.editing.media.reading import VideoClip, open_clip
 
 FRAMES = 40
 ENTERED, COUNTED = read_json(Path(__file__).with_name("orders.json")).values()
@@ -74,3 +76,19 @@ def test_key_frames_are_distrusted(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "decode", wrong)
     for frame in (30, 5, 17):
         assert np.array_equal(clip.read(frame, frame + 1)[0], expected[frame])
+
+
+def test_frames_that_were_read_are_freed_at_once(tmp_path):
+    """Not when Python looks for what holds itself: until then a plate fills memory."""
+    write_clip(tmp_path / "a.mp4", moving(12))
+    clip = VideoClip(tmp_path / "a.mp4")
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(type(one) is av.VideoFrame for one in gc.get_objects())
+        for number in range(12):
+            clip.read(number, number + 1)
+        after = sum(type(one) is av.VideoFrame for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert after - before < 6
