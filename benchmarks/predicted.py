@@ -229,10 +229,14 @@ def main() -> None:
             modulated = 2 * (wide + width) / efficient
             # Three passes over logits of two bytes, or two, or none.
             once = 4 * width / usual
-            before += pairs * (PLAIN * once + BOUND * (modulated + 6 / memory))
-            ranges = 2 * width / fused if fused else 4 / memory
-            bound = (4 * wide / best if best > efficient else modulated) + ranges
-            plain = (PLAIN - ALIKE * (number == 0)) * 4 * width / best
+            passes = modulated + 6 / memory
+            before += pairs * (PLAIN * once + BOUND * passes)
+            bound = modulated
+            if best > efficient:
+                bound = 4 * wide / best
+            bound += 2 * width / fused if fused else 4 / memory
+            calls = PLAIN if number else PLAIN - ALIKE
+            plain = calls * 4 * width / best
             unbound += pairs * plain
             after += pairs * (plain + BOUND * bound)
         seconds = {"before": before, "after": after, "unbound": unbound}

@@ -672,11 +672,15 @@ def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> Label
             if not reach or not wide:
                 continue
             edge = int(reach) + 1
-            rows = slice(max(top - edge, 0), top + high + edge)
-            around = (rows, slice(max(left - edge, 0), left + wide + edge))
+            first_row = max(top - edge, 0)
+            first_column = max(left - edge, 0)
+            rows = slice(first_row, top + high + edge)
+            columns = slice(first_column, left + wide + edge)
+            around = (rows, columns)
             distance = cv2.distanceTransform(1 - own[around], cv2.DIST_L2, 5)
             nearer = (distance <= reach) & (distance < nearest[around])
-            grown[around][(frame[around] == 0) & nearer] = label
+            is_free = frame[around] == 0
+            grown[around][is_free & nearer] = label
             nearest[around][nearer] = distance[nearer]
     return out
 

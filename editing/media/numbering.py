@@ -27,12 +27,17 @@ def natural_of(names: Collection[str]) -> Callable[[str], _Key]:
     in another name. Digits after a point are decimals where some begin with 0, as in
     0.04, and none ends with one, as 1.10 does.
     """
-    plain = {_rest(name) for name in names if not re.search(rf"{_SIGN}(?<!\+)\d", name)}
+    signed = re.compile(rf"{_SIGN}(?<!\+)\d")
+    unsigned = [name for name in names if not signed.search(name)]
+    plain = {_rest(name) for name in unsigned}
     parts = re.findall(r"\d\.(\d+)", "\n".join(names))
-    are_decimals = any(part[0] == "0" for part in parts) and not any(
-        part[-1] == "0" for part in parts if len(part) > 1
-    )
-    number = r"\d+(?:\.\d+)?" if are_decimals else r"\d+"
+    longer = [part for part in parts if len(part) > 1]
+    one_begins = any(part.startswith("0") for part in parts)
+    one_ends = any(part.endswith("0") for part in longer)
+    are_decimals = one_begins and not one_ends
+    number = r"\d+"
+    if are_decimals:
+        number = r"\d+(?:\.\d+)?"
 
     def key(name: str) -> _Key:
         sign = f"{_SIGN}?" if _rest(name) in plain else ""

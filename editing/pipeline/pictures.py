@@ -61,7 +61,8 @@ def heat(frame: Rgb, values: Float[np.ndarray, "gh gw"], color: str) -> Rgb:
     hot = base + (255 - base) * hottest * 0.7
     alpha = levels**0.7
     level = np.asarray(large)
-    grey = frame.sum(-1, dtype=np.uint16, keepdims=True) / 3 * 0.4
+    sums = frame.sum(-1, dtype=np.uint16, keepdims=True)
+    grey = sums / 3 * 0.4
     left = (1 - alpha)[level]
     drawn = (hot * alpha)[level]
     blended = grey * left + drawn

@@ -80,16 +80,19 @@ class Placing:
         self._edits = edits
         self._backbone = backbone
         size = np.array(request.clip.size)
-        small = np.maximum(1, np.round(size * min(1.0, _PREVIEW_SIDE / size.max())))
+        times = min(1.0, _PREVIEW_SIDE / size.max())
+        small = np.maximum(1, np.round(size * times))
         width, height = small.astype(int).tolist()
 
         def read(number: int) -> Rgb:
             return rescale(request.clip.read(number, number + 1)[0], (width, height))
 
         self._small = lru_cache(_PREVIEWED)(read)
+        scale = small / size
         corners = placed.boxes[:, :2]
-        first = (corners * (small / size)).astype(int)
-        last = np.round((corners + placed.boxes[:, 2:]) * (small / size)).astype(int)
+        ends = corners + placed.boxes[:, 2:]
+        first = (corners * scale).astype(int)
+        last = np.round(ends * scale).astype(int)
         self._boxes = np.concatenate([first, np.maximum(last - first, 1)], 1)
 
     def __call__(self, event: Event) -> Event:

@@ -204,13 +204,15 @@ def find_boxes(
     sides = [_widened(side or largest, ratio) for side in wanted]
     if any(np.greater(side, size).any() for side in sides):
         sides = [_widened(side or largest, size) for side in wanted]
-    sides = [(min(w, size[0]), min(h, size[1])) for w, h in sides]
+    width, height = size
+    sides = [(min(w, width), min(h, height)) for w, h in sides]
     if all(_is_frame(side, size) for side in sides):
         return None
     boxes = np.empty((len(edges), 4), np.int64)
     for (start, stop), view, side in zip(spans, views, sides, strict=True):
-        boxes[start:stop, :2] = _places(view, side, size, fps)
-        boxes[start:stop, 2:] = side
+        shot = boxes[start:stop]
+        shot[:, :2] = _places(view, side, size, fps)
+        shot[:, 2:] = side
     return boxes
 
 

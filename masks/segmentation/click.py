@@ -166,8 +166,10 @@ def _by_sam(seen: Embedded, prompts: Prompts, index: int | None, doubt: Doubt) -
         every = max(1, len(stroke.points) // 4)
         points = np.array(stroke.points, float)[::every]
         coords = np.concatenate([coords, points])
-        labels = np.append(labels, [int(not stroke.erase)] * len(points))
-    if previous is not None and len(coords) and box is None:
+        label = int(not stroke.erase)
+        labels = np.append(labels, np.full(len(points), label))
+    has_points = len(coords) > 0 and box is None
+    if previous is not None and has_points:
         coords, labels = _with_middle(coords, labels, previous)
     asked = prompts._replace(points=coords, labels=labels)
     checkpoint = _checkpoint(seen.model)

@@ -192,8 +192,9 @@ def _blend(frame: int, stated: Stated, earlier: Seens, later: Seens) -> Seens:
         reach = np.float32(0.1 * max(one.mask.shape))
         distance = signed_distance(one.mask).clip(-reach, reach)
         other_distance = signed_distance(other.mask).clip(-reach, reach)
-        mask = weights[0] * distance + weights[1] * other_distance > 0
-        blended[label] = Seen(mask, max(one.sure, other.sure))
+        distance = weights[0] * distance + weights[1] * other_distance
+        sure = max(one.sure, other.sure)
+        blended[label] = Seen(distance > 0, sure)
     return blended
 
 
