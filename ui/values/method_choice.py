@@ -56,14 +56,10 @@ def uses(name: str) -> Uses:
 
 def seed_words(name: str) -> str:
     """Say what the seed does."""
-    fields = METHODS[name].Params.model_fields
-    acting = [fields[key].title for key in ("variation", "redraw") if key in fields]
+    again = " or Draw again" if "redraw" in METHODS[name].Params.model_fields else ""
     words = {
         "always": "Each seed gives another result.",
-        "variation": (
-            f"Each seed gives another result where {' or '.join(map(str, acting))} is "
-            "above 0."
-        ),
-        "never": f"Not used: {METHODS[name].title} starts from the clip itself.",
+        "variation": f"Each seed gives another result where Variation{again} is above 0.",
+        "never": "Not used: this method starts from the clip itself.",
     }
     return words[uses(name).seed]
