@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from typing import Any
 
 import torch
@@ -44,10 +50,11 @@ class _Group:
         self._tensors = tensors
         self._device = device
         self._there: list[Tensor] = []
-        # from elsewhere a copy waits for the device
         if pins and device.type == "cuda":
-            for tensor in tensors:
-                tensor.data = tensor.data.pin_memory()
+            # from elsewhere a copy waits for the device; a system may allow no more
+            with suppress(RuntimeError):
+                for tensor in tensors:
+                    tensor.data = tensor.data.pin_memory()
         self._home = [tensor.data for tensor in tensors]
         self.bytes = sum(tensor.nbytes for tensor in tensors)
 

@@ -105,6 +105,16 @@ class Given(Exception):
     """What goes wrong."""
 
 
+def test_memory_that_cannot_be_pinned_is_used_as_it_is(folder, device, monkeypatch):
+    def refused(tensor):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", refused)
+    monkeypatch.setattr(turns, "streams", lambda *_: True)
+    monkeypatch.setattr(wan_load, "takes_turns", lambda *_: True)
+    assert ask(loaded(folder))[0].isfinite().all()
+
+
 @pytest.mark.parametrize("wrong", [Given, KeyboardInterrupt, RuntimeError])
 def test_nothing_is_left_there_after_a_call_that_fails(vace, wrong, monkeypatch):
     expected = ask(vace)
