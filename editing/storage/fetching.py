@@ -81,7 +81,7 @@ class Fetching:
 
             def update(self, n: Any = 1) -> None:
                 if self.counts:
-                    fetching.done += int(n or 0)
+                    fetching.done += int(n)
                 if fetching.stop:
                     raise Stopped
 

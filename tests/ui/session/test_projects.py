@@ -213,6 +213,18 @@ def test_an_example_is_kept_once_more_than_the_tracker_is_chosen(visits, done):
     assert is_worth(session)
 
 
+def test_what_is_taken_back_in_an_example_is_kept_as_well(visits, root):
+    session = visits.get("page")
+    first = session.prompt
+    session.prompt = "another prompt"
+    visits.projects.keep("page", session)
+    session.prompt = first
+    assert not is_worth(session)
+    visits.projects.keep("page", session)
+    (kept,) = root.glob("*/page.json")
+    assert read_json(kept)["prompt"] == first
+
+
 def test_the_command_line_is_told_once_nothing_changes(
     root, visits, session, monkeypatch
 ):
