@@ -216,7 +216,7 @@ def report_of(request: EditRequest, frames: int, grids: Iterable[str]) -> dict:
         },
         "prompt_used": request.composed.text,
         "asked": {"negative_prompt": request.negative_prompt} | named,
-        "seconds": {"inverting": 1.4, "editing": 50.0 if many else 1.6},
+        "seconds": {"inverting": 1.4, "editing": 90.0 if many else 1.6},
         "metrics": metrics,
         "params": decided(request),
         "warnings": [],

@@ -82,7 +82,7 @@ class Need(NamedTuple):
     blocks: float
     reader: float = 0.0
 
-    def on_gpu(self, frames: int, free: float = inf) -> int:
+    def on_gpu(self, frames: int, free: float | int = inf) -> int:
         """Return the bytes of so many frames that are edited together on a graphics
         card with so many that are free. What reads the prompts takes turns with the
         rest; both come there block by block if they are more than half of it."""
@@ -92,10 +92,10 @@ class Need(NamedTuple):
         in_float16 = self._there(free) + self.per_frame * frames
         return int(max(in_float16, reader) * 2**30)
 
-    def _there(self, free: float) -> float:
+    def _there(self, free: float | int) -> float:
         return self.blocks if comes_in_blocks(self.weights, free) else self.weights
 
-    def most(self, free: float) -> int:
+    def most(self, free: float | int) -> int:
         """Return how many frames fit together on such a card."""
         frames = int((free / 2**30 - self._there(free)) / self.per_frame)
         return frames if frames >= 1 and self.on_gpu(1, free) <= free else 0
@@ -126,12 +126,12 @@ class Need(NamedTuple):
         return ", block by block" if comes_in_blocks(self.weights, there) else ""
 
 
-def comes_in_blocks(weights: float, free: float) -> bool:
+def comes_in_blocks(weights: float, free: float | int) -> bool:
     """Tell whether so many GiB are more than a piece may have of a card."""
     return weights * 2**30 > _SHARE * free
 
 
-def _on_card(device: torch.device) -> float:
+def _on_card(device: torch.device) -> float | int:
     """Return the bytes that are free on a card with memory of its own, by which its
     models come in blocks; infinity elsewhere."""
     return inf if device.type in ("cpu", "mps") else free_memory(device)
