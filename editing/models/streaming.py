@@ -39,7 +39,7 @@ def _tensors(network: nn.Module) -> list[Tensor]:
     return [*network.parameters(), *network.buffers()]
 
 
-class _Group:
+class _Swapped:
     """Weights that come to a device, and leave it, together.
 
     Attributes:
@@ -87,14 +87,14 @@ class Streamed:
         """`pins` lets main memory hold it where the device can copy by itself."""
         self._device = device
         blocks = [*blocks_of(network)]
-        self._groups: dict[nn.Module, _Group] = {}
+        self._groups: dict[nn.Module, _Swapped] = {}
         inside: set[Tensor] = set()
         for block in blocks:
             own = _tensors(block)
-            self._groups[block] = _Group(own, device, pins)
+            self._groups[block] = _Swapped(own, device, pins)
             inside.update(own)
         rest = [tensor for tensor in _tensors(network) if tensor not in inside]
-        self._rest = _Group(rest, device, pins)
+        self._rest = _Swapped(rest, device, pins)
         sizes = [group.bytes for group in self._groups.values()]
         sizes.sort()
         self.blocks = sum(sizes[-2:])
@@ -176,8 +176,8 @@ class Streamed:
         self._last = None
         for block in [*self._there]:
             self._drop(block)
-        self._forget()
         self._rest.put_back()
+        self._forget()  # last: a device that has failed says so here
 
 
 def placed(network: nn.Module, device: torch.device) -> AbstractContextManager[None]:

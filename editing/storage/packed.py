@@ -227,7 +227,7 @@ def _reader(path: Path) -> Any:
     many values."""
     from gguf import GGUFReader
 
-    class Reader(GGUFReader):
+    class BoundedReader(GGUFReader):
         """One that ends: `gguf` loops over whatever number a head says."""
 
         read = 0
@@ -243,4 +243,4 @@ def _reader(path: Path) -> Any:
                 raise EOFError(path)
             return found
 
-    return Reader(path, "c")
+    return BoundedReader(path, "c")

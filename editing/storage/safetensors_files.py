@@ -39,8 +39,8 @@ _SHAPES = re.compile(r"because (\S+) expected shape .*?(\[.*?\]).*?(\[.*?\])")
 _SHARD = re.compile(r"-(\d+)-of-(\d+)")
 _PREFERRED = ("", "fp16", "bf16")  # of variants; others come after these
 GGUF = (
-    "a GGUF, packed weights, which are read as a transformer of Wan alone: put it "
-    "beside text_encoder/ in a folder of Wan. Of others use the .safetensors."
+    "a GGUF, packed weights, which are read of Wan alone: put its transformer beside "
+    "text_encoder/ in a folder of Wan. Of others use the .safetensors."
 )
 """What to say of one, after its name."""
 _MAX_HEAD = 16_000_000  # bytes; checkpoints of Stable Diffusion have less than one

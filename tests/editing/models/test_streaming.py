@@ -136,6 +136,16 @@ def test_nothing_is_left_there_after_a_call_that_fails(vace, wrong, monkeypatch)
     assert all(map(torch.equal, ask(vace), expected))
 
 
+def test_nothing_is_left_there_if_the_device_itself_fails(vace, monkeypatch):
+    def failed(streamed):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(Streamed, "_forget", failed)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        ask(vace)
+    assert not on_device(vace.transformer)
+
+
 def test_what_needs_gradients_is_refused(vace):
     with (
         torch.enable_grad(),

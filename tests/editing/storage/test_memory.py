@@ -60,6 +60,12 @@ def test_a_part_of_more_than_half_of_a_device_is_brought_there_in_blocks():
         assert not memory.streams(torch.device(kind), 50, 100)
 
 
+def test_a_video_models_autoencoder_takes_tiles_by_four_fifths_of_what_is_free():
+    needed = 480 * 832 * 22 * 1024
+    assert memory.decodes_whole(480, 832, needed * 10 // 8 + 1)
+    assert not memory.decodes_whole(480, 832, needed * 10 // 8 - 1)
+
+
 def test_both_halves_of_guidance_fit_into_eight_times_their_widest_tensor():
     wide = 2 * 16 * 4096 * 320 * 8 * 2  # float16, the gated layer of the finest level
     for free, fit in ((8 * wide, True), (8 * wide - 1, False)):

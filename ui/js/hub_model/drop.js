@@ -9,7 +9,7 @@ import { put } from "../shared/post.js";
  */
 export const refusal = ({ name }) => {
   if (/\.gguf$/i.test(name))
-    return `“${name}” is a GGUF, packed weights of a transformer alone. Put it beside text_encoder/ in a folder of Wan among the models.`;
+    return `“${name}” is a GGUF, which is read of Wan alone. Put its transformer beside text_encoder/ in a folder of Wan among the models.`;
   return /\.(pth?|ckpt|bin)$/i.test(name)
     ? `“${name}” may run code. Drop the same weights as .safetensors.`
     : "";

@@ -18,8 +18,8 @@ from regrain.ui.server import dropped_models
 from regrain.ui.values.adapters import AdapterList
 
 SAID = (
-    "is a GGUF, packed weights, which are read as a transformer of Wan alone: put it "
-    "beside text_encoder/ in a folder of Wan. Of others use the .safetensors."
+    "is a GGUF, packed weights, which are read of Wan alone: put its transformer beside "
+    "text_encoder/ in a folder of Wan. Of others use the .safetensors."
 )
 CONTENT = b"GGUF\x03\0\0\0" + 60 * b"\0"
 

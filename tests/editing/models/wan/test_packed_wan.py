@@ -135,7 +135,9 @@ def test_files_are_listed_by_the_folder_that_has_their_other_parts(
     write_packed(whole, place.parent / "alone.gguf")
     assert local_models() == ["place/packed.gguf"]
     assert loaded("place/packed").offers == VACE
-    assert "put it beside text_encoder/ in a folder of Wan" in refusal("alone.gguf")
+    assert "put its transformer beside text_encoder/ in a folder of Wan" in refusal(
+        "alone.gguf"
+    )
 
 
 # --- Damages, each of which is one line
