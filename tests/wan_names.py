@@ -47,7 +47,15 @@ def packed_numbers(weight, kind):
     return blocks.reshape(rows, columns // numbers * size)
 
 
-def write_packed(weights, path, kind="Q8_0", architecture="wan", texts=(), start=""):
+def write_packed(
+    weights,
+    path,
+    kind="Q8_0",
+    architecture="wan",
+    texts=(),
+    start="",
+    named=original,
+):
     """Write a GGUF: linear weights of blocks are packed, others are not. Returns all
     weights as numpy unpacks them, by the names of diffusers."""
     number = GGMLQuantizationType[kind]
@@ -56,9 +64,9 @@ def write_packed(weights, path, kind="Q8_0", architecture="wan", texts=(), start
         writer.add_string(key, value)
     whole = {}
     for name, weight in weights.items():
-        theirs = start + original(name)
+        theirs = start + named(name)
         array = weight.float().numpy()
-        is_linear = array.ndim == 2 and name.endswith("weight") and "blocks" in name
+        is_linear = array.ndim == 2 and name.endswith("weight") and "block" in name
         if is_linear and kind not in ("F16", "BF16", "F32"):
             packed = packed_numbers(array, kind)
             writer.add_tensor(theirs, packed, raw_dtype=number)

@@ -34,6 +34,7 @@ import psutil
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.storage.devices import VARIABLE, choose_device
+from regrain.editing.storage.packed import OF_PARTS, is_packed, read_packed
 from regrain.editing.storage.safetensors_files import (
     DIFFUSERS,
     TRANSFORMERS,
@@ -339,6 +340,10 @@ def shapes(path: Path) -> Iterator[tuple[str, list[int]]]:
     checker.
     """
     for file in _weight_files(path):
+        if is_packed(file) and file.parent.name in OF_PARTS:
+            tensors, _ = read_packed(file, file.parent.name)
+            yield from ((name, [*tensors[name].shape]) for name in tensors)
+            continue
         with opened(file, "model", file.name) as weights:
             for name in weights.keys():  # noqa: SIM118 (no mapping)
                 yield name, weights.get_slice(name).get_shape()

@@ -38,6 +38,13 @@ _SCALES: Mapping[str, tuple[int, ...]] = {
     "IQ4_XS": (0,),
 }
 _PLAIN = ("F32", "F16", "BF16")
+OF_PARTS: Mapping[str, tuple[str, ...]] = {
+    "unet": ("sd1", "sdxl"),
+    "transformer": ("wan",),
+    "transformer_2": ("wan",),
+    "text_encoder": ("t5encoder",),
+}
+"""Of the folders of parts that may be packed: what their files say that they are of."""
 _AT_ONCE = 1 << 22  # numbers that are unpacked together
 _MAX_HEAD = 16_000_000  # bytes, of a tokenizer of 256,000 tokens half of it
 _MAX_VALUES = 1_500_000  # in a head; that tokenizer has two thirds of it
@@ -151,12 +158,12 @@ def is_packed(path: Path) -> bool:
 
 
 def read_packed(
-    path: Path, architectures: Collection[str], settings: Collection[str] = ()
+    path: Path, part: str, settings: Collection[str] = ()
 ) -> tuple[dict[str, PackedTensor], dict[str, str]]:
     """Read the head of a file; its numbers stay on disk until they are asked for.
 
     Args:
-        architectures: Of what the file may be, as files name that.
+        part: What it must be of, of `OF_PARTS`.
         settings: What it may say of its network, which the caller compares.
     Returns:
         Its tensors by name, and its texts by key.
@@ -172,7 +179,7 @@ def read_packed(
         for key, field in reader.fields.items():
             is_long = key.startswith("tokenizer.")
             texts[key] = "" if is_long else str(field.contents())
-        _check_texts(texts, architectures, settings, title)
+        _check_texts(texts, OF_PARTS[part], settings, title)
         tensors = {}
         shaped = {key.removeprefix(_SHAPE) for key in texts if key.startswith(_SHAPE)}
         for one in reader.tensors:

@@ -39,8 +39,8 @@ _SHAPES = re.compile(r"because (\S+) expected shape .*?(\[.*?\]).*?(\[.*?\])")
 _SHARD = re.compile(r"-(\d+)-of-(\d+)")
 _PREFERRED = ("", "fp16", "bf16")  # of variants; others come after these
 GGUF = (
-    "a GGUF, packed weights, which are read of Wan alone: put its transformer beside "
-    "text_encoder/ in a folder of Wan. Of others use the .safetensors."
+    "a GGUF, packed weights: put a Wan's transformer beside text_encoder/ in a "
+    "folder of Wan, a UNet into unet/ of its folder. Of others use the .safetensors."
 )
 """What to say of one, after its name."""
 _MAX_HEAD = 16_000_000  # bytes; checkpoints of Stable Diffusion have less than one
@@ -161,6 +161,16 @@ def weight_files(folder: Path, stem: str = DIFFUSERS) -> list[Path]:
     files = files or [file for file in every if is_packed(file)]
     chosen = choose_weights([file.name for file in files], stem)
     return files if chosen is None else [folder / name for name in chosen.names]
+
+
+def packed_file(folder: Path, stem: str, id: str) -> Path | None:
+    """Return the packed file of a part; None if it has others. A ModelError if there
+    are several."""
+    files = weight_files(folder, stem)
+    if not files or not is_packed(files[0]):
+        return None
+    _check_whole(files, folder, id)
+    return files[0]
 
 
 def state_of(place: Path) -> tuple[tuple[str, int, int], ...]:

@@ -3,7 +3,7 @@ when it is first asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -82,10 +82,13 @@ class ModelFacts:
     def content(self, name: str, title: str = "") -> Any:
         """Return the content of a JSON file of the folder; a ModelError names it by its
         title if it cannot be read."""
-        if name == TRANSFORMER and self.network:
-            return self._config_of_network
         if name not in self._read:
-            self._read[name] = read_json(self.folder / name, title or name)
+            part, _, file = name.partition("/")
+            if file == "config.json" and part in self.files:
+                found = self._config_of(part)
+            else:
+                found = read_json(self.folder / name, title or name)
+            self._read[name] = found
         return self._read[name]
 
     def glance(self, name: str) -> Json:
@@ -144,19 +147,29 @@ class ModelFacts:
         )
 
     @cached_property
-    def network(self) -> tuple[WanFiles, ...]:
-        """Its transformer in files whose weights have the names of Wan's authors:
-        control blocks alone come after what they are added to. None of a folder that
-        is diffusers' alone, as all of two experts are.
+    def files(self) -> Mapping[str, tuple[WanFiles, ...]]:
+        """Files of its transformers whose weights have the names of Wan's authors, by
+        their folders: control blocks alone come after what they are added to. None of
+        a folder that is diffusers'.
 
         Raises:
             ModelError: A file is damaged, or the one that was named is of another kind.
         """
-        if not self.is_video or self.networks != EXPERTS[:1]:
-            return ()
-        base = read_wan(weight_files(self.folder / "transformer"))
-        if not self.source.file:
-            return () if base.start is None else (base,)
+        if not self.is_video:
+            return {}
+        found = {}
+        is_pair = len(self.networks) > 1
+        for part in self.networks:
+            base = read_wan(weight_files(self.folder / part), is_pair)
+            if self.source.file:
+                found[part] = self._with_named(base)
+            elif base.start is not None:
+                found[part] = (base,)
+        return found
+
+    def _with_named(self, base: WanFiles) -> tuple[WanFiles, ...]:
+        """Return the file that was named, after `base` if it has control blocks
+        alone."""
         own = read_wan([Path(self.source.file)])
         if own.start is None:
             raise ModelError(
@@ -169,18 +182,24 @@ class ModelFacts:
     def network_shapes(self, part: str) -> Iterator[tuple[str, Sequence[int]]]:
         """Yield names and shapes of the weights of a video model's transformer, by its
         folder."""
-        for one in self.network:
+        for one in self.files.get(part, ()):
             yield from one.shapes.items()
-        if not self.network:
+        if part not in self.files:
             yield from shapes(self.folder / part)
 
-    @cached_property
-    def _config_of_network(self) -> Json:
-        path = self.folder / TRANSFORMER
-        is_alone = self.source.file and len(self.network) == 1
-        may_lack = self.network[0].is_whole and not path.is_file()
-        told = {} if is_alone or may_lack else read_json(path, self.place(TRANSFORMER))
-        return config_of(self.network, told)
+    def _config_of(self, part: str) -> Json:
+        """Return the configuration of a transformer by its files."""
+        files = self.files[part]
+        name = f"{part}/config.json"
+        path = self.folder / name
+        is_alone = self.source.file and len(files) == 1
+        may_lack = files[0].is_whole and not path.is_file()
+        told = {} if is_alone or may_lack else read_json(path, self.place(name))
+        return config_of(files, told)
+
+    @property
+    def _wan_files(self) -> list[WanFiles]:
+        return [one for files in self.files.values() for one in files]
 
     @cached_property
     def head(self) -> FileHead | None:
@@ -194,7 +213,7 @@ class ModelFacts:
         read."""
         family = few = None
         with suppress(ModelError):  # loading says what is wrong
-            others = [one.other_kind for one in self.network if one.other_kind]
+            others = [one.other_kind for one in self._wan_files if one.other_kind]
             if self.head:
                 family = self.head.family
             elif others:
@@ -269,7 +288,7 @@ class ModelFacts:
         found = [lora_facts(text).kind for text in loras]
         told = self._here(UNET).get("time_cond_proj_dim")
         spaced = GUIDED_LCM if told else by_scheduler(self.scheduler)
-        files = [self.head] if self.head else self.network
+        files = [self.head] if self.head else self._wan_files
         metadata = {key: one.metadata[key] for one in files for key in one.metadata}
         named = by_name(self.id, metadata)
         if spaced and named and named.title in spaced.title:

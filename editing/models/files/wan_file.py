@@ -17,8 +17,6 @@ from regrain.editing.storage.packed import is_packed, read_packed
 from regrain.editing.storage.safetensors_files import opened
 from regrain.editing.storage.texts import Json
 
-PACKED_AS = ("wan",)
-"""What packed files of one say that they are of."""
 _BEGINNINGS = ("", "model.diffusion_model.", "diffusion_model.")
 # A weight of every whole transformer, and one of everything with control blocks.
 _WHOLE = "head.modulation"
@@ -93,12 +91,14 @@ class WanFiles(NamedTuple):
         start: See `beginning`.
         shapes: Of its tensors, by names without that beginning.
         metadata: Its texts by key.
+        is_of_pair: Whether it lies in the folder of one of two experts.
     """
 
     paths: tuple[Path, ...]
     start: str | None
     shapes: Mapping[str, Sequence[int]]
     metadata: Mapping[str, str]
+    is_of_pair: bool = False
 
     @property
     def title(self) -> str:
@@ -121,16 +121,16 @@ class WanFiles(NamedTuple):
             return Family("Wan 2.2 5B in a file of its own")
         said = any(_WAN_2_2.search(path.name.lower()) for path in self.paths)
         title = "by its name an expert of Wan 2.2 in a file of its own"
-        return Family(title) if said else None
+        return Family(title) if said and not self.is_of_pair else None
 
 
-def read_wan(paths: Sequence[Path]) -> WanFiles:
+def read_wan(paths: Sequence[Path], is_of_pair: bool = False) -> WanFiles:
     """Read the heads of files; a ModelError if one is damaged."""
     shapes = {}
     metadata = {}
     for path in paths:
         if is_packed(path):
-            tensors, texts = read_packed(path, PACKED_AS)
+            tensors, texts = read_packed(path, "transformer")
             metadata |= texts
             shapes |= {name: tensor.shape for name, tensor in tensors.items()}
             continue
@@ -140,7 +140,7 @@ def read_wan(paths: Sequence[Path]) -> WanFiles:
                 shapes[name] = file.get_slice(name).get_shape()
     start = beginning(shapes)
     named = {name.removeprefix(start or ""): shapes[name] for name in shapes}
-    return WanFiles(tuple(paths), start, named, metadata)
+    return WanFiles(tuple(paths), start, named, metadata, is_of_pair)
 
 
 def config_of(parts: Sequence[WanFiles], told: Json) -> Json:

@@ -13,7 +13,7 @@ import torch
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import image_factor
 from regrain.editing.models.files.download import download
-from regrain.editing.models.files.facts import TRANSFORMER, facts_at
+from regrain.editing.models.files.facts import facts_at
 from regrain.editing.models.files.location import ModelLocation
 from regrain.editing.models.files.offers import check_family
 from regrain.editing.models.unet.sdxl import StableDiffusionXL
@@ -62,8 +62,8 @@ def load(
         source = ModelLocation("folder", download(id))
     facts = facts_at(source, id)
     if facts.is_video:
-        if facts.network:
-            facts.config(TRANSFORMER)  # says best what is wrong with files
+        for part in facts.files:  # says best what is wrong with them
+            facts.config(f"{part}/config.json")
         check_family(facts.family, id)
         if prediction:
             raise ModelError(

@@ -188,7 +188,8 @@ def _by_layer(
 
     weights = {}
     for number, layer in enumerate(layers):
-        shape = unet.get_parameter(f"{layer}.to_k.weight").shape
+        own = unet.get_submodule(f"{layer}.to_k")
+        shape = torch.Size((own.out_features, own.in_features))
         prefix = f"ip_adapter.{2 * number + 1}"
         k = take(f"{prefix}.to_k_ip.weight", shape)
         v = take(f"{prefix}.to_v_ip.weight", shape)

@@ -32,6 +32,7 @@ from regrain.editing.models.intervention import (
     patched,
 )
 from regrain.editing.models.turns import Latents, TurnTaking, diverged
+from regrain.editing.models.weights.small import numbers_of
 from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.memory import (
     activations_fit,
@@ -118,8 +119,8 @@ class StableDiffusion(TurnTaking):
         """
         layers = []
         for site in self.sites[:_SKETCHED]:
-            names = [f"{site.name}.{part}.weight" for part in ("to_k", "to_v")]
-            weights = [self.unet.get_parameter(name).detach() for name in names]
+            names = [f"{site.name}.{part}" for part in ("to_k", "to_v")]
+            weights = [numbers_of(self.unet.get_submodule(name)) for name in names]
             layers.append(torch.cat([weight.flatten() for weight in weights]))
         lengths = [len(layer) for layer in layers]
         projections = []

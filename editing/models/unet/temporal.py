@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from regrain.editing.attention.backends import attention
 from regrain.editing.models.backbone import Shapes
 from regrain.editing.models.intervention import Intervention, Patch, hooked
+from regrain.editing.models.weights.small import numbers_of
 from regrain.editing.storage.by_name import Tensors, Weights
 
 _QUERIES = (".attn1.to_q.weight", ".attn2.to_q.weight")
@@ -44,10 +45,11 @@ def tunable_shapes(unet: nn.Module, rank: int = 0) -> Shapes:
     shapes: Shapes = {}
     for name, module in unet.named_modules():
         if hasattr(module, "attn1") and hasattr(module, "attn2"):
+            wide = module.attn1.to_q.in_features
             for query in _QUERIES:
-                weight = module.get_parameter(query.removeprefix("."))
-                shapes[f"{name}{query}"] = tuple(weight.shape)
-            _, wide = shapes[f"{name}{_QUERIES[0]}"]
+                path = f"{name}{query}"
+                layer = unet.get_submodule(path.removesuffix(".weight"))
+                shapes[path] = (layer.out_features, layer.in_features)
             for part in ("to_q", "to_k", "to_v", "to_out.0"):
                 shapes[f"{name}{_ATTENTION}{part}.weight"] = (wide, wide)
             shapes[f"{name}{_ATTENTION}to_out.0.bias"] = (wide,)
@@ -74,7 +76,8 @@ def untuned(
     weights = {}
     for name, shape in tunable_shapes(unet, rank).items():
         if name.endswith(_QUERIES):
-            weight = unet.get_parameter(name).detach().float().cpu().clone()
+            layer = unet.get_submodule(name.removesuffix(".weight"))
+            weight = numbers_of(layer).float().cpu().clone()
         elif name.endswith(("to_out.0.weight", "to_out.0.bias", "up.weight")):
             weight = torch.zeros(shape)
         else:  # as torch.nn.Linear and Conv1d begin

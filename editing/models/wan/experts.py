@@ -58,8 +58,17 @@ def high_from(facts: ModelFacts) -> float:
 
 
 def check_alike(facts: ModelFacts) -> None:
-    """Refuse experts whose configurations differ by a ModelError."""
+    """Refuse, by a ModelError, experts whose configurations differ, and one whose file
+    is named as the other."""
     first, *others = facts.networks
+    for part, files in facts.files.items() if others else ():
+        meant, says_noise = _named(files[0].paths[0].name)
+        if says_noise and meant != part:
+            raise ModelError(
+                "model",
+                f"{part}/ has {files[0].title}, by its name the expert for "
+                f"{_WORDS[meant]} noise. Put it into {meant}/.",
+            )
     one = facts.config(f"{first}/config.json")
     for part in others:
         other = facts.config(f"{part}/config.json")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,13 +47,12 @@ from regrain.editing.storage.memory import (
     takes_turns,
     weights_dtype,
 )
-from regrain.editing.storage.packed import is_packed
 from regrain.editing.storage.ready import check_vocabulary
 from regrain.editing.storage.safetensors_files import (
     TRANSFORMERS,
+    packed_file,
     read_weights,
     state_of,
-    weight_files,
     without_marks,
 )
 from regrain.editing.storage.texts import Json
@@ -81,7 +79,7 @@ def load_wan(
     id = facts.id
     folder = facts.folder
     named = [part for part in EXPERTS if class_in_index(facts.index, part)]
-    check_folders(folder, _PARTS if facts.network else (*named, *_PARTS), id)
+    check_folders(folder, _PARTS if facts.source.file else (*named, *_PARTS), id)
     level = high_from(facts)
     network_config = _check_configs(facts)
     notes = facts.notes(loras, "flow", False)
@@ -94,10 +92,11 @@ def load_wan(
     for part, network in networks.items():
         own = loras_of(part, loras, facts.networks)
         add_loras(own, {"transformer": network})
-    notes += [_understood(facts, networks[EXPERTS[0]])] if facts.network else []
+    for part, files in facts.files.items():
+        notes.append(_understood(facts, files[-1].title, networks[part]))
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
     weights = bytes_of(networks | {"vae": autoencoder})
-    packed = _packed_encoder(facts)
+    packed = packed_file(folder / _TEXT, TRANSFORMERS, id)
     weights[_TEXT] = (
         packed.stat().st_size
         if packed
@@ -148,17 +147,11 @@ def _prompt_reader(facts: ModelFacts, dtype: torch.dtype) -> PromptReader:
         check_vocabulary(tokenizer, "tokenizer/")
     folder = facts.folder / _TEXT
     load = partial(read_weights, UMT5EncoderModel, folder, facts.id, dtype)
-    if packed := _packed_encoder(facts):
+    if packed := packed_file(folder, TRANSFORMERS, facts.id):
         config = facts.known_config(f"{_TEXT}/config.json")
         load = partial(read_packed_encoder, packed, config, dtype)
     identity = repr([(size, date) for _, size, date in state_of(folder)])
     return PromptReader(tokenizer, load, identity, facts.words)
-
-
-def _packed_encoder(facts: ModelFacts) -> Path | None:
-    """Return the packed file of the text encoder; None where it has another."""
-    files = weight_files(facts.folder / _TEXT, TRANSFORMERS)
-    return files[0] if files and is_packed(files[0]) else None
 
 
 def _offers(facts: ModelFacts, network: Json) -> frozenset[str]:
@@ -180,14 +173,16 @@ def _read_networks(
 
     is_controlled = _is_controlled(config)
     kind = WanVACETransformer3DModel if is_controlled else WanTransformer3DModel
-    if facts.network:
-        has_small = device.type != "mps"  # as PyTorch has it
-        network = read_network(kind, config, facts.network, dtype, has_small)
-        return {EXPERTS[0]: network}
-    return {
-        part: read_weights(kind, facts.folder / part, facts.id, dtype)
-        for part in facts.networks
-    }
+    has_small = device.type != "mps"  # as PyTorch has it
+    networks = {}
+    for part in facts.networks:
+        files = facts.files.get(part)
+        if files:
+            network = read_network(kind, config, files, dtype, has_small)
+        else:
+            network = read_weights(kind, facts.folder / part, facts.id, dtype)
+        networks[part] = network
+    return networks
 
 
 def _check_configs(facts: ModelFacts) -> Json:
@@ -216,12 +211,12 @@ def _check_configs(facts: ModelFacts) -> Json:
     return network
 
 
-def _understood(facts: ModelFacts, network: nn.Module) -> str:
+def _understood(facts: ModelFacts, title: str, network: nn.Module) -> str:
     """Say what files with the names of Wan's authors were taken for."""
     config: Any = network.config
     width = config.num_attention_heads * config.attention_head_dim
     family = facts.family or Family("Wan")
-    said = f"{facts.network[-1].title} is read as {family.title}"
+    said = f"{title} is read as {family.title}"
     said += f": {config.num_layers} layers of width {width}"
     if "vace_layers" in config:
         said += f", control blocks after {shorten(config.vace_layers)}"

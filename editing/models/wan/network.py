@@ -13,12 +13,9 @@ from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.files.wan_file import (
-    PACKED_AS,
-    WanFiles,
-    weight_in_diffusers,
-)
-from regrain.editing.models.weights.small import EightBitLinear, PackedLinear
+from regrain.editing.models.files.wan_file import WanFiles, weight_in_diffusers
+from regrain.editing.models.weights.packed import kept
+from regrain.editing.models.weights.small import EightBitLinear
 from regrain.editing.storage.beside_weights import multiplied, read_scaled
 from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.packed import (
@@ -63,23 +60,20 @@ def read_network(
                 f"{title} has {shorten(own, 90)}, which is not known, or read already"
             )
             raise ModelError("model", f"{said}. Use another file.")
+        is_precise = not {*name.split(".")}.isdisjoint(kind._keep_in_fp32_modules)
+        own_dtype = torch.float32 if is_precise else dtype
+        if isinstance(weight, PackedTensor):
+            weights[name] = kept(network, name, weight, own_dtype)
+            continue
         place, _, _ = name.rpartition(".")
         layer = network.get_submodule(place)
         is_linear = type(layer) is nn.Linear and name.endswith("weight")
-        may_be_small = is_linear and "blocks" in place
-        if isinstance(weight, PackedTensor):
-            if may_be_small and weight.shape == layer.weight.shape:
-                network.set_submodule(place, PackedLinear(layer, weight))
-                weights[name] = weight.stored()
-                continue
-            weight = weight.unpacked(torch.float32)
-        if small and may_be_small and weight.itemsize == 1:
-            network.set_submodule(place, EightBitLinear(layer, scale))
+        if small and is_linear and "blocks" in place and weight.itemsize == 1:
+            network.set_submodule(place, EightBitLinear(layer, scale, dtype))
             weights[name] = weight
             continue
         whole = weight if scale is None else multiplied(weight, scale)
-        is_precise = not {*name.split(".")}.isdisjoint(kind._keep_in_fp32_modules)
-        weights[name] = whole.to(torch.float32 if is_precise else dtype)
+        weights[name] = whole.to(own_dtype)
     title = parts[-1].title
     check_read(missing.values(), title)
     with boundary("model", f"{title} is damaged. Download it again.", ModelError):
@@ -107,7 +101,7 @@ def _content(
     if not is_packed(path):
         with opened(path, "model", path.name, "pt") as file:
             return read_scaled(file, title)
-    tensors, _ = read_packed(path, PACKED_AS)
+    tensors, _ = read_packed(path, "transformer")
     weights: dict[str, Tensor | PackedTensor] = {}
     for name, tensor in tensors.items():
         check_scales(tensor, name, title)

@@ -6,15 +6,12 @@ from pathlib import Path
 
 import torch
 from accelerate import init_empty_weights
-from torch import Tensor, nn
+from torch import nn
 
-from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.weights.small import PackedLinear
-from regrain.editing.storage.by_name import Tensors
-from regrain.editing.storage.packed import PackedTensor, check_scales, read_packed
-from regrain.editing.storage.ready import check_finite
-from regrain.editing.storage.safetensors_files import LOADING, check_read
+from regrain.editing.models.weights.packed import fill
+from regrain.editing.storage.packed import read_packed
+from regrain.editing.storage.safetensors_files import LOADING
 from regrain.editing.storage.texts import Json
 
 _KIND = "t5encoder"
@@ -53,45 +50,21 @@ def read_packed_encoder(path: Path, config: Json, dtype: torch.dtype) -> nn.Modu
 
     title = shorten(path.name)
     settings = {f"{_KIND}.{key}": name for key, name in _SETTINGS.items()}
-    tensors, texts = read_packed(path, (_KIND,), settings)
+    tensors, texts = read_packed(path, "text_encoder", settings)
     with LOADING, init_empty_weights():
         network = UMT5EncoderModel(UMT5Config(**config))
     for key, name in settings.items():
         if name and key in texts:
             _check_setting(title, key, texts[key], getattr(network.config, name))
-    names = get_tensor_name_map(MODEL_ARCH.T5ENCODER, network.config.num_layers)
-    weights: Tensors = {}
-    missing = []
-    for name in network.state_dict():
-        theirs = names.get_name(name, try_suffixes=(".weight",)) or name
-        tensor = tensors.pop(theirs, None)
-        if tensor is None and name != "encoder.embed_tokens.weight":
-            missing.append(name)
-        elif tensor is not None:
-            check_scales(tensor, theirs, title)
-            weights[name] = _placed(network, name, tensor, dtype)
-    check_read(missing, title)
-    if tensors:
-        said = f"{title} has {shorten(min(tensors), 90)}, which nothing here reads"
-        raise ModelError("model", f"{said}. Use another file.")
-    with boundary("model", f"{title} is damaged. Download it again.", ModelError):
-        network.load_state_dict(weights, strict=False, assign=True)
-        network.encoder.set_input_embeddings(network.shared)
-    check_finite(network, title)
-    return network.eval().requires_grad_(False)
-
-
-def _placed(
-    network: nn.Module, name: str, tensor: PackedTensor, dtype: torch.dtype
-) -> Tensor:
-    """Return a weight as it is kept, and make room for one that stays packed."""
-    place, _, _ = name.rpartition(".")
-    layer = network.get_submodule(place)
-    is_linear = type(layer) is nn.Linear and tensor.is_packed
-    if not is_linear or tensor.shape != layer.weight.shape:
-        return tensor.unpacked(dtype)
-    network.set_submodule(place, PackedLinear(layer, tensor))
-    return tensor.stored()
+    known = get_tensor_name_map(MODEL_ARCH.T5ENCODER, network.config.num_layers)
+    names = {
+        name: known.get_name(name, try_suffixes=(".weight",)) or name
+        for name in network.state_dict()
+        if name != "encoder.embed_tokens.weight"  # which is that of `shared`
+    }
+    fill(network, tensors, names, path, dtype)
+    network.encoder.set_input_embeddings(network.shared)
+    return network
 
 
 def _check_setting(title: str, key: str, found: str, expected: float) -> None:

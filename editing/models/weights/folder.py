@@ -19,8 +19,14 @@ from regrain.editing.models.files.config_keys import (
 from regrain.editing.models.files.facts import LEVELS, UNET, ModelFacts
 from regrain.editing.models.files.offers import check_family, family_of_configs
 from regrain.editing.models.files.reader import USUAL_LENGTH, clip_vocabulary
+from regrain.editing.models.weights.packed_unet import read_packed_unet
 from regrain.editing.storage.ready import check_vocabulary
-from regrain.editing.storage.safetensors_files import read_weights, without_marks
+from regrain.editing.storage.safetensors_files import (
+    DIFFUSERS,
+    packed_file,
+    read_weights,
+    without_marks,
+)
 from regrain.editing.storage.texts import Json, Values
 
 if TYPE_CHECKING:
@@ -116,9 +122,13 @@ def read_folder(facts: ModelFacts, dtype: torch.dtype, prediction: str) -> Model
         more["empty_is_zero"] = bool(index.get("force_zeros_for_empty_prompt", True))
         readers["text_encoder_2"] = CLIPTextModelWithProjection
     modules = {}
+    packed = packed_file(folder / "unet", DIFFUSERS, id)
     for part, kind in readers.items():
         of_part = torch.float32 if part == "vae" else dtype
-        modules[part] = read_weights(kind, folder / part, id, of_part)
+        if packed and part == "unet":
+            modules[part] = read_packed_unet(packed, unet, dtype)
+        else:
+            modules[part] = read_weights(kind, folder / part, id, of_part)
     return ModelParts(modules, tokenizer, scheduler, more)
 
 

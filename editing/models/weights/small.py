@@ -15,28 +15,49 @@ other."""
 
 
 class SmallLinear(nn.Linear):
-    """A linear layer whose weight is made wide whenever it is used."""
+    """A linear layer whose weight is made wide whenever it is used.
+
+    Args:
+        layer: The one in whose place it stands.
+        dtype: Of weights of the network that are not small.
+    """
+
+    def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
+        has_bias = layer.bias is not None
+        super().__init__(layer.in_features, layer.out_features, has_bias, device="meta")
+        self._usual = dtype
 
     def forward(self, input: Tensor) -> Tensor:
         """Run the layer in the precision of its input."""
-        return F.linear(input, self._wide(input.dtype), self.bias)
+        return F.linear(input, self.wide(input.dtype), self.bias)
 
-    def _wide(self, dtype: torch.dtype) -> Tensor:
+    def wide(self, dtype: torch.dtype) -> Tensor:
+        """Return the numbers of the weight (out, in)."""
         return self.weight.to(dtype)
 
     def widen(self) -> None:
-        """Keep the weight as wide as the bias, so that it can be changed."""
-        self.weight = nn.Parameter(self._wide(self.bias.dtype), requires_grad=False)
+        """Keep the weight wide, so that it can be changed."""
+        self.weight = nn.Parameter(self.wide(self._usual), requires_grad=False)
+
+
+def numbers_of(layer: nn.Linear) -> Tensor:
+    """Return the numbers of the weight (out, in) of a layer that may be small."""
+    if isinstance(layer, SmallLinear):
+        return layer.wide(torch.float32)
+    return layer.weight.detach()
 
 
 class EightBitLinear(SmallLinear):
     """One whose weight of 8 bits is multiplied by its scale."""
 
-    def __init__(self, layer: nn.Linear, scale: Tensor | None) -> None:
-        super().__init__(layer.in_features, layer.out_features, device="meta")
+    def __init__(
+        self, layer: nn.Linear, scale: Tensor | None, dtype: torch.dtype
+    ) -> None:
+        super().__init__(layer, dtype)
         self.scale = nn.Parameter(torch.ones(1) if scale is None else scale.float())
 
-    def _wide(self, dtype: torch.dtype) -> Tensor:
+    def wide(self, dtype: torch.dtype) -> Tensor:
+        """See `SmallLinear`."""
         is_small = self.weight.itemsize == 1
         wide = multiplied(self.weight, self.scale) if is_small else self.weight
         return wide.to(dtype)
@@ -50,14 +71,16 @@ class EightBitLinear(SmallLinear):
 class PackedLinear(SmallLinear):
     """One whose weight is the bytes of a GGUF (rows, bytes of a row)."""
 
-    def __init__(self, layer: nn.Linear, packed: PackedTensor) -> None:
-        has_bias = layer.bias is not None
-        super().__init__(layer.in_features, layer.out_features, has_bias, device="meta")
+    def __init__(
+        self, layer: nn.Linear, packed: PackedTensor, dtype: torch.dtype
+    ) -> None:
+        super().__init__(layer, dtype)
         self.kind = packed.kind
         stored = torch.empty(packed.content.shape, dtype=PACKED, device="meta")
         self.weight = nn.Parameter(stored, requires_grad=False)
 
-    def _wide(self, dtype: torch.dtype) -> Tensor:
+    def wide(self, dtype: torch.dtype) -> Tensor:
+        """See `SmallLinear`."""
         if self.weight.dtype != PACKED:
             return self.weight.to(dtype)
         return unpack(self.weight, self.kind, dtype)

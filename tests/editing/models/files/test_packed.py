@@ -1,5 +1,5 @@
 """Files of packed weights (GGUF), which are refused by name wherever one is given that is
-no transformer of Wan beside its other parts."""
+no network of a folder with its other parts."""
 
 import shutil
 from types import SimpleNamespace
@@ -18,8 +18,8 @@ from regrain.ui.server import dropped_models
 from regrain.ui.values.adapters import AdapterList
 
 SAID = (
-    "is a GGUF, packed weights, which are read of Wan alone: put its transformer beside "
-    "text_encoder/ in a folder of Wan. Of others use the .safetensors."
+    "is a GGUF, packed weights: put a Wan's transformer beside text_encoder/ in a "
+    "folder of Wan, a UNet into unet/ of its folder. Of others use the .safetensors."
 )
 CONTENT = b"GGUF\x03\0\0\0" + 60 * b"\0"
 

@@ -12,7 +12,7 @@ from made_models import loaded, randn, write_wan
 from safetensors.torch import load_file, save_file
 from wan_names import SCALES, original, packed_numbers, write_packed
 
-from regrain.editing.models.files.facts import facts_of
+from regrain.editing.models.files.facts import EXPERTS, facts_of
 from regrain.editing.models.files.offers import VACE, WAN
 from regrain.editing.models.intervention import Intervention
 from regrain.editing.models.loading.load import local_models
@@ -127,6 +127,35 @@ def test_a_folder_may_have_its_transformer_packed(whole, place, wan):
     assert model.transformer.blocks[0].attn1.to_q.kind == "Q8_0"
 
 
+def test_both_experts_may_be_packed(whole, place):
+    """Each in its folder, with a name that would be refused where one is alone."""
+    base = {name: x for name, x in whole.items() if not name.startswith("vace_")}
+    index = {"_class_name": "WanPipeline", "boundary_ratio": 0.875}
+    write_json(place / "model_index.json", index)
+    files = {}
+    for noise, part in (("High", "transformer"), ("Low", "transformer_2")):
+        (place / part).mkdir()
+        files[part] = place / part / f"Wan2.2-T2V-A14B-{noise}Noise-Q4_0.gguf"
+        write_packed(base, files[part], "Q4_0")
+        base = {name: 0.9 * x for name, x in base.items()}
+    assert facts_of(str(place)).family == ("Wan 2.2", WAN)
+    model = loaded(place)
+    layers = [
+        network.blocks[0].attn1.to_q.weight for network in model.networks.values()
+    ]
+    assert [layer.dtype for layer in layers] == [torch.int8] * 2
+    assert not torch.equal(*layers)
+    assert [note.partition(" is read as ")[2][:16] for note in model.notes] == [
+        "Wan 2.2: 4 layer"
+    ] * 2
+    for part, other in zip(EXPERTS, EXPERTS[::-1], strict=True):
+        files[part].rename(place / part / files[other].name)
+    said = (
+        "transformer/ has 'Wan2.2-T2V-A14B-LowNoise-Q4_0.gguf', by its name the expert"
+    )
+    assert said in refusal(place)
+
+
 def test_files_are_listed_by_the_folder_that_has_their_other_parts(
     whole, place, monkeypatch
 ):
@@ -135,7 +164,7 @@ def test_files_are_listed_by_the_folder_that_has_their_other_parts(
     write_packed(whole, place.parent / "alone.gguf")
     assert local_models() == ["place/packed.gguf"]
     assert loaded("place/packed").offers == VACE
-    assert "put its transformer beside text_encoder/ in a folder of Wan" in refusal(
+    assert "put a Wan's transformer beside text_encoder/ in a folder of Wan" in refusal(
         "alone.gguf"
     )
 

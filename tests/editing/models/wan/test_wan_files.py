@@ -304,7 +304,9 @@ def test_weights_of_8_bits_stay_so_and_act_as_their_products(eight_bits):
     assert "8 bits" not in products.notes[0]
     facts, kind = facts_of(str(eight_bits[0])), type(small.transformer)
     config = facts.config(CONFIG)
-    wide = read_network(kind, config, facts.network, torch.bfloat16, small=False)
+    wide = read_network(
+        kind, config, facts.files["transformer"], torch.bfloat16, small=False
+    )
     expected = products.transformer.state_dict()
     for name, weight in wide.state_dict().items():
         assert torch.equal(weight, expected[name]), name

@@ -1,0 +1,66 @@
+"""Networks from files of packed weights, whose linear layers stay packed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from regrain.editing.boundary import boundary
+from regrain.editing.errors import ModelError, shorten
+from regrain.editing.models.weights.small import PackedLinear
+from regrain.editing.storage.by_name import Tensors
+from regrain.editing.storage.packed import PackedTensor, check_scales
+from regrain.editing.storage.ready import check_weights
+from regrain.editing.storage.safetensors_files import check_read
+
+
+def fill(
+    network: nn.Module,
+    tensors: Mapping[str, PackedTensor],
+    names: Mapping[str, str],
+    path: Path,
+    dtype: torch.dtype,
+) -> None:
+    """Give a network without weights those of a file.
+
+    Args:
+        tensors: Of the file, see `read_packed`.
+        names: Of its weights in the file, by those of the network.
+        dtype: Of weights that are not packed.
+    Raises:
+        ModelError: The file is damaged, lacks weights, or has some that are not known.
+    """
+    title = shorten(path.name)
+    check_read([name for name in names if names[name] not in tensors], title)
+    for name in sorted(tensors.keys() - {*names.values()}):
+        said = f"{title} has {shorten(name, 90)}, which nothing here reads"
+        raise ModelError("model", f"{said}. Use another file.")
+    weights: Tensors = {}
+    for name, theirs in names.items():
+        tensor = tensors[theirs]
+        check_scales(tensor, theirs, title)
+        weights[name] = kept(network, name, tensor, dtype)
+    check_weights(weights, title)
+    with boundary("model", f"{title} is damaged. Download it again.", ModelError):
+        network.load_state_dict(weights, strict=False, assign=True)
+    network.eval().requires_grad_(False)
+
+
+def kept(
+    network: nn.Module, name: str, tensor: PackedTensor, dtype: torch.dtype
+) -> Tensor:
+    """Return a weight as a network keeps it, and make room for one that stays packed:
+    that of a linear layer inside a block."""
+    place, _, role = name.rpartition(".")
+    layer = network.get_submodule(place)
+    is_linear = type(layer) is nn.Linear and role == "weight"
+    is_inside = "block" in place
+    if not (is_linear and is_inside and tensor.is_packed):
+        return tensor.unpacked(dtype)
+    if tensor.shape != layer.weight.shape:
+        return tensor.unpacked(dtype)  # which loading refuses
+    network.set_submodule(place, PackedLinear(layer, tensor, dtype))
+    return tensor.stored()
