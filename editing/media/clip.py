@@ -247,4 +247,6 @@ def stack(frames: Sequence[np.ndarray], size: Size) -> RgbFrames:
             "clip.path",
             "The frame size changes within the clip. Re-encode it at one size.",
         )
+    if len(frames) == 1:  # a large one is not copied
+        return frames[0][None]
     return np.stack(frames)

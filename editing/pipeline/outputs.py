@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from fractions import Fraction
 from functools import partial
 from itertools import chain, repeat
+from math import prod
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -51,6 +52,7 @@ WHOLE = "whole.mp4"  # the file of a clip, with the edit of a stretch of it in i
 _MAX_STEM = 60  # characters of a file's name that are a region's
 # Of the videos that explain, not of the edit: their longest side, and x264's preset,
 # with which they are written twice as fast, up to a tenth larger or smaller.
+_PLATE = 4_000_000  # pixels of a frame of which one is read at a time
 _SIDE = 640
 _PRESET = "veryfast"
 _WORD_COLOR = "#ffe11a"  # of heat maps that belong to no region
@@ -262,7 +264,11 @@ def write_outputs(
                 folder / WHOLE, stretch, result.frames, clip.size
             )
         explain = partial(_explain, folder, clip)
-        unseen = each(explain, _explaining(result, request))
+        videos = _explaining(result, request)
+        if prod(clip.size) > _PLATE:
+            unseen = [explain(video) for video in videos]
+        else:
+            unseen = each(explain, videos)
         warnings = cast(list[str], written.get("warnings", []))
         written["warnings"] = [*warnings, *chain.from_iterable(unseen)]
         # JSON has no NaN; fractions become text, NumPy scalars numbers.

@@ -192,6 +192,15 @@ def test_large_frames_are_shrunk_only_where_they_explain(tmp_path):
         assert container.streams.video[0].width == 1280
 
 
+def test_of_a_plate_one_video_is_explained_at_a_time(result, write, monkeypatch):
+    """Each reads frames of its own, and there are as many at once as cores."""
+    at_once = write(result)
+    with monkeypatch.context() as change:
+        change.setattr(outputs, "each", lambda *_: pytest.fail("together"))
+        change.setattr(outputs, "_PLATE", 100)
+        assert tree(write(result, out="in_turn")) == tree(at_once)
+
+
 def test_a_long_clip_is_written_a_frame_at_a_time_and_in_the_same_bytes(result, write):
     read = set()
 
