@@ -27,7 +27,8 @@ _FIELD = re.compile(r"((?:^    # .*\n)*)^    (\w+): .*?(?:  # (.*))?$", re.MULTI
 def declared() -> str:
     """Return the text of the file."""
     classes = [of for of in vars(shown).values() if inspect.isclass(of)]
-    texts = [_interface(of) for of in classes if of.__module__ == shown.__name__]
+    views = [of for of in classes if issubclass(of, shown.View) and fields(of)]
+    texts = [_interface(of) for of in views]
     lines = ["/** The events of components to which the server listens. */"]
     lines.append("export interface EventNames {")
     for component, events in EVENTS.items():

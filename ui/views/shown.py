@@ -8,8 +8,17 @@ A field with a default is left out of what is sent while it has it. Frames count
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any, Literal
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Literal, dataclass_transform
+
+
+@dataclass_transform(frozen_default=True)
+@dataclass(frozen=True)
+class View:
+    """A value that the page shows; each kind of them is a frozen dataclass."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
 
 
 def sent(value: Any) -> Any:
@@ -18,7 +27,7 @@ def sent(value: Any) -> Any:
         return {key: sent(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [sent(part) for part in value]
-    if not is_dataclass(value):
+    if not isinstance(value, View):
         return value
     told = {}
     for field in fields(value):
@@ -28,8 +37,7 @@ def sent(value: Any) -> Any:
     return told
 
 
-@dataclass(frozen=True)
-class Views:
+class Views(View):
     """The value of each component, which it draws; None shows nothing."""
 
     adapters: AdaptersView
@@ -64,8 +72,7 @@ class Views:
     vocabulary: VocabularyView | None
 
 
-@dataclass(frozen=True)
-class AdaptersView:
+class AdaptersView(View):
     """Weights tuned on a clip."""
 
     chosen: str  # its key; "" for none
@@ -75,16 +82,14 @@ class AdaptersView:
     problem: str
 
 
-@dataclass(frozen=True)
-class AdapterGroup:
+class AdapterGroup(View):
     """Tuned models under one title."""
 
     title: str
     entries: list[AdapterChoice]
 
 
-@dataclass(frozen=True)
-class AdapterChoice:
+class AdapterChoice(View):
     """One tuned model."""
 
     key: str
@@ -92,8 +97,7 @@ class AdapterChoice:
     own: bool  # tuned or brought by this page
 
 
-@dataclass(frozen=True)
-class AddonsView:
+class AddonsView(View):
     """What can be added to a model, and what is."""
 
     loras: list[str]
@@ -104,16 +108,14 @@ class AddonsView:
     time: float | None = None
 
 
-@dataclass(frozen=True)
-class Weighted:
+class Weighted(View):
     """A file that is added to a model."""
 
     name: str
     weight: float
 
 
-@dataclass(frozen=True)
-class CanvasGone:
+class CanvasGone(View):
     """A page whose clip is not there any more."""
 
     note: str
@@ -121,8 +123,7 @@ class CanvasGone:
     alarm: Literal[True]
 
 
-@dataclass(frozen=True)
-class CanvasView:
+class CanvasView(View):
     """The open clip and its masks."""
 
     id: str
@@ -156,8 +157,7 @@ class CanvasView:
     gone: None = None
 
 
-@dataclass(frozen=True)
-class ClipView:
+class ClipView(View):
     """The open clip."""
 
     title: str
@@ -182,8 +182,7 @@ class ClipView:
     made: bool  # whether a result ships with it
 
 
-@dataclass(frozen=True)
-class MaskView:
+class MaskView(View):
     """The mask of a region on a frame."""
 
     runs: str  # lengths of runs, outside first; see `canvas/outline.js`
@@ -193,8 +192,7 @@ class MaskView:
     score: float
 
 
-@dataclass(frozen=True)
-class MaskFinders:
+class MaskFinders(View):
     """Who finds masks, and who follows them."""
 
     choices: list[FinderView]
@@ -203,8 +201,7 @@ class MaskFinders:
     usual: str
 
 
-@dataclass(frozen=True)
-class TrackerView:
+class TrackerView(View):
     """Who follows masks."""
 
     name: str
@@ -212,7 +209,6 @@ class TrackerView:
     cost: str
 
 
-@dataclass(frozen=True)
 class FinderView(TrackerView):
     """Who finds masks."""
 
@@ -225,8 +221,7 @@ ClickOn = tuple[float, float, int]
 it."""
 
 
-@dataclass(frozen=True)
-class Cutting:
+class Cutting(View):
     """How the picture of a region is cut out."""
 
     label: int
@@ -235,8 +230,7 @@ class Cutting:
     points: list[ClickOn]
 
 
-@dataclass(frozen=True)
-class CardsView:
+class CardsView(View):
     """What the cards say."""
 
     id: str
@@ -257,8 +251,7 @@ class CardsView:
     drawn: list[str] | None = None
 
 
-@dataclass(frozen=True)
-class RegionCard:
+class RegionCard(View):
     """What is said of a region."""
 
     label: int
@@ -273,8 +266,7 @@ class RegionCard:
     picture: str
 
 
-@dataclass(frozen=True)
-class ChecksView:
+class ChecksView(View):
     """Remarks at the fields."""
 
     pressed: int  # the number of the press of Run that found it; 0 for none
@@ -282,8 +274,7 @@ class ChecksView:
     remarks: list[Remark]
 
 
-@dataclass(frozen=True)
-class Remark:
+class Remark(View):
     """What is said at a field."""
 
     field: str
@@ -293,16 +284,14 @@ class Remark:
     words: list[UnknownWord]
 
 
-@dataclass(frozen=True)
-class UnknownWord:
+class UnknownWord(View):
     """A word that the model does not know, and those near it."""
 
     word: str
     near: list[str]
 
 
-@dataclass(frozen=True)
-class ControlView:
+class ControlView(View):
     """Control networks, and a frame as one would see it."""
 
     kinds: list[str]
@@ -311,8 +300,7 @@ class ControlView:
     picture: str
 
 
-@dataclass(frozen=True)
-class DownloadView:
+class DownloadView(View):
     """A file to be saved, or why it could not be made."""
 
     path: str | None = None
@@ -321,8 +309,7 @@ class DownloadView:
     time: float | None = None
 
 
-@dataclass(frozen=True)
-class FetchView:
+class FetchView(View):
     """The line that fetches a published SAM."""
 
     state: Literal["offer", "busy", "failed", "done"]
@@ -333,8 +320,7 @@ class FetchView:
     total: int | None = None
 
 
-@dataclass(frozen=True)
-class FocusView:
+class FocusView(View):
     """Where a run works."""
 
     id: str  # of the clip
@@ -344,8 +330,7 @@ class FocusView:
     margins: dict[str, Margins]  # by label
 
 
-@dataclass(frozen=True)
-class FocusBox:
+class FocusBox(View):
     """One box that a run works in."""
 
     path: str  # as `focus` takes it
@@ -358,8 +343,7 @@ Margins = tuple[int, int]
 somebody changes it."""
 
 
-@dataclass(frozen=True)
-class GalleryView:
+class GalleryView(View):
     """The examples."""
 
     chosen: str | None
@@ -368,16 +352,14 @@ class GalleryView:
     project_mb: int
 
 
-@dataclass(frozen=True)
-class GalleryFailed:
+class GalleryFailed(View):
     """Why a file cannot be opened; the examples stay as they are."""
 
     failed: str
     time: float
 
 
-@dataclass(frozen=True)
-class ExampleView:
+class ExampleView(View):
     """An example: its frames before and after, its videos."""
 
     name: str
@@ -389,8 +371,7 @@ class ExampleView:
     hint: str
 
 
-@dataclass(frozen=True)
-class HeaderView:
+class HeaderView(View):
     """Whether the server knows the page, what it may go on with, and what it has to be
     told."""
 
@@ -399,8 +380,7 @@ class HeaderView:
     notice: str = ""
 
 
-@dataclass(frozen=True)
-class HistoryView:
+class HistoryView(View):
     """The runs of the page, and the keys of those that are shown."""
 
     shown: list[str]
@@ -408,8 +388,7 @@ class HistoryView:
     note: str
 
 
-@dataclass(frozen=True)
-class PastRunView:
+class PastRunView(View):
     """A run that ended well."""
 
     key: str
@@ -421,8 +400,7 @@ class PastRunView:
     still: bool  # whether it is a try, which is shown in its place in the clip
 
 
-@dataclass(frozen=True)
-class HubView:
+class HubView(View):
     """Models that may be fetched from the hub."""
 
     state: Literal["idle", "asked", "fetching", "stopped", "error", "done"]
@@ -435,8 +413,7 @@ class HubView:
     turn: int | None = None
 
 
-@dataclass(frozen=True)
-class ListingView:
+class ListingView(View):
     """A published model, and what is known of it before it is fetched."""
 
     id: str
@@ -448,8 +425,7 @@ class ListingView:
     here: str = ""  # whether it fits here, and how long it takes
 
 
-@dataclass(frozen=True)
-class LiveView:
+class LiveView(View):
     """Pictures while a run goes on, of some frames."""
 
     caption: str  # what the frames are, for whom sees them
@@ -458,8 +434,7 @@ class LiveView:
     heat: list[HeatStrip]
 
 
-@dataclass(frozen=True)
-class HeatStrip:
+class HeatStrip(View):
     """Attention on a region's words, as heat over the frames."""
 
     name: str
@@ -469,8 +444,7 @@ class HeatStrip:
     frames: list[str]
 
 
-@dataclass(frozen=True)
-class LossesView:
+class LossesView(View):
     """The falling loss of a tuning."""
 
     total: int
@@ -479,8 +453,7 @@ class LossesView:
     line: list[list[float]]
 
 
-@dataclass(frozen=True)
-class MethodsView:
+class MethodsView(View):
     """The choice of a method."""
 
     chosen: str
@@ -491,8 +464,7 @@ class MethodsView:
     changes: list[ChangeView]
 
 
-@dataclass(frozen=True)
-class ChangeView:
+class ChangeView(View):
     """A kind of change, and the example that shows it."""
 
     name: str
@@ -500,8 +472,7 @@ class ChangeView:
     example: str
 
 
-@dataclass(frozen=True)
-class MethodView:
+class MethodView(View):
     """A method: what it does and uses."""
 
     name: str
@@ -516,24 +487,21 @@ class MethodView:
     changes: list[str]  # names of what it changes well
 
 
-@dataclass(frozen=True)
-class MethodInput:
+class MethodInput(View):
     """An input, and whether a method uses it."""
 
     name: str
     used: bool
 
 
-@dataclass(frozen=True)
-class NoticeView:
+class NoticeView(View):
     """A sentence."""
 
     text: str
     duplicate: str = ""  # address that copies the Space of the page; "" elsewhere
 
 
-@dataclass(frozen=True)
-class PlayerView:
+class PlayerView(View):
     """The source clip beside its edits."""
 
     source: str
@@ -553,16 +521,14 @@ class PlayerView:
     begins: bool = False  # whether a run begins: what is shown stays
 
 
-@dataclass(frozen=True)
-class EditView:
+class EditView(View):
     """A video of an edit, and its prompt."""
 
     prompt: str
     path: str
 
 
-@dataclass(frozen=True)
-class ProgressView:
+class ProgressView(View):
     """How far a run is."""
 
     state: Literal["running", "stopped", "error", "done"]
@@ -575,8 +541,7 @@ class ProgressView:
     time: float | None = None
 
 
-@dataclass(frozen=True)
-class StageBar:
+class StageBar(View):
     """A stage of a run."""
 
     name: str
@@ -585,8 +550,7 @@ class StageBar:
     long: bool
 
 
-@dataclass(frozen=True)
-class WindowsBar:
+class WindowsBar(View):
     """How many windows of a run are done, and which share of all work."""
 
     text: str
@@ -594,15 +558,13 @@ class WindowsBar:
     share: float
 
 
-@dataclass(frozen=True)
-class PromptView:
+class PromptView(View):
     """The composed prompts in pieces."""
 
     prompts: list[list[PromptPiece]]
 
 
-@dataclass(frozen=True)
-class PromptPiece:
+class PromptPiece(View):
     """A piece of a prompt; those of a region carry its label."""
 
     text: str
@@ -611,16 +573,14 @@ class PromptPiece:
     kept: bool | None = None
 
 
-@dataclass(frozen=True)
-class QualityView:
+class QualityView(View):
     """The choice of a quality."""
 
     chosen: str
     qualities: list[QualityChoice]
 
 
-@dataclass(frozen=True)
-class QualityChoice:
+class QualityChoice(View):
     """One quality."""
 
     name: str
@@ -629,8 +589,7 @@ class QualityChoice:
     hint: str
 
 
-@dataclass(frozen=True)
-class QueueView:
+class QueueView(View):
     """Runs of the page that wait for the one that goes on."""
 
     jobs: list[WaitingRun]
@@ -638,8 +597,7 @@ class QueueView:
     time: float
 
 
-@dataclass(frozen=True)
-class WaitingRun:
+class WaitingRun(View):
     """A run that waits."""
 
     key: str
@@ -647,8 +605,7 @@ class WaitingRun:
     text: str
 
 
-@dataclass(frozen=True)
-class RecentView:
+class RecentView(View):
     """The projects of this machine."""
 
     folder: str  # in which they stay; "" where nothing does
@@ -660,8 +617,7 @@ class RecentView:
     time: float | None = None
 
 
-@dataclass(frozen=True)
-class RecentProject:
+class RecentProject(View):
     """A project of this machine."""
 
     key: str
@@ -672,8 +628,7 @@ class RecentProject:
     problem: str
 
 
-@dataclass(frozen=True)
-class ResultView:
+class ResultView(View):
     """A result: in plain words, as pictures, to take away."""
 
     key: str
@@ -688,8 +643,7 @@ class ResultView:
     makes: list[FileToMake]
 
 
-@dataclass(frozen=True)
-class FactView:
+class FactView(View):
     """An answer to whether the edit worked."""
 
     name: str
@@ -698,16 +652,14 @@ class FactView:
     doubt: bool
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(View):
     """A measured figure."""
 
     name: str
     value: str
 
 
-@dataclass(frozen=True)
-class ResultFile:
+class ResultFile(View):
     """A file that was written, and the name under which it is saved."""
 
     name: str
@@ -715,8 +667,7 @@ class ResultFile:
     saves: str
 
 
-@dataclass(frozen=True)
-class FileToMake:
+class FileToMake(View):
     """A file that is made when somebody wants it."""
 
     name: str
@@ -725,8 +676,7 @@ class FileToMake:
     kind: str  # what is being made, said meanwhile
 
 
-@dataclass(frozen=True)
-class WordsView:
+class WordsView(View):
     """Attention on each word of source and edit."""
 
     indices: list[int]
@@ -734,32 +684,28 @@ class WordsView:
     edit: list[WordMaps]
 
 
-@dataclass(frozen=True)
-class WordMaps:
+class WordMaps(View):
     """Attention on a word, as heat over some frames."""
 
     word: str
     frames: list[str]
 
 
-@dataclass(frozen=True)
-class AreasView:
+class AreasView(View):
     """The area that the edit was kept to."""
 
     indices: list[int]
     steps: list[AreaStep]
 
 
-@dataclass(frozen=True)
-class AreaStep:
+class AreaStep(View):
     """That of one step."""
 
     step: int
     frames: list[str]
 
 
-@dataclass(frozen=True)
-class AttentionView:
+class AttentionView(View):
     """Maps to be laid over the clip."""
 
     heading: str
@@ -768,8 +714,7 @@ class AttentionView:
     maps: list[AttentionMap]
 
 
-@dataclass(frozen=True)
-class AttentionMap:
+class AttentionMap(View):
     """The attention on the words of a region."""
 
     name: str
@@ -780,8 +725,7 @@ class AttentionMap:
     sheet: str  # a column per frame, and two rows per part: before and after
 
 
-@dataclass(frozen=True)
-class SettingsView:
+class SettingsView(View):
     """The parameters of the chosen method, the seed, and what the model predicts."""
 
     method: str
@@ -801,8 +745,7 @@ class SettingsView:
     time: float
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(View):
     """A parameter of a method, from its one declaration."""
 
     title: str
@@ -816,24 +759,21 @@ class Parameter:
     hint: str | None = None  # what may be typed
 
 
-@dataclass(frozen=True)
-class TriesView:
+class TriesView(View):
     """What is said of a run before it."""
 
     text: str
     long: bool | None = None
 
 
-@dataclass(frozen=True)
-class VocabularyView:
+class VocabularyView(View):
     """The words that the built-in model knows."""
 
     note: str
     groups: list[WordGroup]
 
 
-@dataclass(frozen=True)
-class WordGroup:
+class WordGroup(View):
     """Words under one title."""
 
     title: str
