@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from regrain.editing.errors import (
 from regrain.editing.models.files.facts import UNET, ModelFacts, facts_at, facts_of
 from regrain.editing.models.files.hub import is_here, may_fetch
 from regrain.editing.models.files.location import (
+    BUILT_IN_CONTROL,
     BUILT_IN_FAST,
     BUILT_IN_MODEL,
     BUILT_IN_MOTION,
@@ -51,7 +52,6 @@ from regrain.ui.values.known_models import KNOWN
 
 log = logging.getLogger(__name__)
 BUILT_IN_TITLE = "Built-in (drawings only)"
-_BUILT_IN_CONTROL = "storybook/canny"
 _DRAWN = 4  # things that are offered below an empty field
 # Where files of a field belong, of which there may be none.
 _FOLDERS = {
@@ -73,18 +73,6 @@ class Catalogue:
         self._folder = model_folder
         self.groups = self._facts(BUILT_IN_MODEL).groups or {}
         self._first = _signature()
-        self._seen: tuple[object, ...] = ()
-        self._here = _Here()
-        self._looking = threading.Lock()
-
-    def _look(self) -> _Here:
-        """Return what is here now: $REGRAIN_MODELS is read anew when it has changed."""
-        with self._looking:
-            seen = _signature()
-            if seen != self._seen:
-                self._here = _Here.read()
-                self._seen = seen
-            return self._here
 
     @property
     def changed(self) -> bool:
@@ -96,39 +84,39 @@ class Catalogue:
         """Models: the built-in one, those of $REGRAIN_MODELS, known ones of the hub that
         were fetched."""
         known = (one.id for one in KNOWN if may_fetch(one.id) and is_here(one.id))
-        return [BUILT_IN_MODEL, *self._look().models, *known]
+        return [BUILT_IN_MODEL, *_here().models, *known]
 
     @property
     def loras(self) -> list[str]:
         """LoRA files."""
-        return self._look().loras
+        return _here().loras
 
     @property
     def motions(self) -> list[str]:
         """Motion adapters."""
-        return [BUILT_IN_MOTION, *self._look().motions]
+        return [BUILT_IN_MOTION, *_here().motions]
 
     @property
     def pictures(self) -> list[str]:
         """Picture adapters."""
         first = [BUILT_IN] if built_in().is_file() else []
-        return [*first, *self._look().pictures]
+        return [*first, *_here().pictures]
 
     @property
     def readers(self) -> list[str]:
         """CLIP models that look at results."""
         first = filter(None, [reader_of("", BUILT_IN_MODEL)])
-        return [*first, *self._look().readers]
+        return [*first, *_here().readers]
 
     @property
     def controls(self) -> list[str]:
         """Control networks."""
-        return [_BUILT_IN_CONTROL, *self._look().controls]
+        return [BUILT_IN_CONTROL, *_here().controls]
 
     @property
     def adapters(self) -> dict[str, Entry]:
         """Tuned models, by key."""
-        return self._look().adapters
+        return _here().adapters
 
     @property
     def model_choices(self) -> list[tuple[str, str]]:
@@ -206,7 +194,8 @@ class Catalogue:
     ) -> dict[str, Any]:
         """Return every parameter as a run of a model with these LoRA files would have
         it; an EditingError if one is wrong."""
-        return values(method, self._facts(model), given, loras)
+        usual = self._facts(model).recommended(loras)
+        return resolve_params(method, given, usual.get(method, {}))[0].model_dump()
 
     def loras_of(self, added: Sequence[str]) -> list[str]:
         """Return the LoRA files among what is added to a model, with their weights."""
@@ -334,43 +323,36 @@ def _is_of_hub(id: str) -> bool:
     return False
 
 
-def values(
-    method: str,
-    model: ModelFacts,
-    given: Mapping[str, object],
-    loras: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Return parameters as a run would use them on a model with these LoRA files; an
-    EditingError if one is wrong."""
-    usual = model.recommended(loras)
-    return resolve_params(method, given, usual.get(method, {}))[0].model_dump()
-
-
-@dataclass
+@dataclass(frozen=True)
 class _Here:
     """The names of what is in $REGRAIN_MODELS, by kind."""
 
-    models: list[str] = field(default_factory=list)
-    loras: list[str] = field(default_factory=list)
-    motions: list[str] = field(default_factory=list)
-    pictures: list[str] = field(default_factory=list)
-    readers: list[str] = field(default_factory=list)
-    controls: list[str] = field(default_factory=list)
-    adapters: dict[str, Entry] = field(default_factory=dict)
+    models: list[str]
+    loras: list[str]
+    motions: list[str]
+    pictures: list[str]
+    readers: list[str]
+    controls: list[str]
+    adapters: dict[str, Entry]
 
-    @classmethod
-    def read(cls) -> _Here:
-        """Read the folder."""
-        local = _named_entries()
-        return cls(
-            models=[name for name in local_models() if is_name(name)],
-            loras=_added(local, "loras", "*.safetensors"),
-            motions=_added(local, "motion", "*.safetensors", "*/"),
-            pictures=_added(local, "pictures", "*.safetensors"),
-            readers=_added(local, "readers", "*/"),
-            controls=[e.name for e in local if (e / "config.json").is_file()],
-            adapters=on_server(),
-        )
+
+def _here() -> _Here:
+    """Return what is in $REGRAIN_MODELS now: it is read anew when it has changed."""
+    return _read(_signature())
+
+
+@lru_cache(1)
+def _read(signature: tuple[object, ...]) -> _Here:
+    local = _named_entries()
+    return _Here(
+        models=[name for name in local_models() if is_name(name)],
+        loras=_added(local, "loras", "*.safetensors"),
+        motions=_added(local, "motion", "*.safetensors", "*/"),
+        pictures=_added(local, "pictures", "*.safetensors"),
+        readers=_added(local, "readers", "*/"),
+        controls=[e.name for e in local if (e / "config.json").is_file()],
+        adapters=on_server(),
+    )
 
 
 def _signature() -> tuple[object, ...]:
