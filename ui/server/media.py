@@ -9,10 +9,10 @@ import os
 import re
 import secrets
 import shutil
-import threading
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 
 from PIL import Image
@@ -32,8 +32,7 @@ class Media:
         self.examples = self.root / "examples"
         self._pages = self.root / "pages"
         self._clock = clock
-        self._folders: dict[str, Path] = {}
-        self._lock = threading.Lock()
+        self._secret = secrets.token_bytes(32)
         for folder in (self.examples, self._pages):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -45,13 +44,13 @@ class Media:
         self.sweep()
         folder = self._folder(page)
         if folder.is_dir() and not everything:
-            runs = [
-                entry for entry in folder.iterdir() if not entry.name.startswith(_CLIP)
+            gone = [
+                entry
+                for entry in folder.iterdir()
+                if not entry.name.startswith(_CLIP) and entry not in keep
             ]
-            gone = [run for run in runs if run not in keep]
-            gone.sort(key=lambda run: run.stat().st_mtime)
             # the last is on the screen until this one shows something
-            for run in gone[:-1]:
+            for run in sorted(gone, key=os.path.getmtime)[:-1]:
                 shutil.rmtree(run, ignore_errors=True)
         run = folder / secrets.token_hex(8)
         run.mkdir(parents=True)
@@ -74,6 +73,17 @@ class Media:
         clip.mkdir(parents=True)
         return clip
 
+    @contextmanager
+    def opening(self, page: str, name: str = "") -> Iterator[Path]:
+        """Yield a folder as `new_clip` makes it, which goes again where an error ends the
+        block."""
+        folder = self.new_clip(page, name)
+        try:
+            yield folder
+        except BaseException:
+            self.drop(folder)
+            raise
+
     def drop(self, folder: Path) -> None:
         """Remove a folder that `new_clip` or `new_run` made; any other stays."""
         if folder.parent.parent == self._pages:
@@ -81,45 +91,26 @@ class Media:
 
     def touch(self, page: str) -> None:
         """Keep a page's files for another hour."""
-        if folder := self._folders.get(page):
-            with suppress(FileNotFoundError):  # not made yet, or just forgotten
-                os.utime(folder)
+        with suppress(FileNotFoundError):  # not made yet, or just forgotten
+            os.utime(self._folder(page))
 
     def _folder(self, page: str) -> Path:
-        with self._lock:
-            return self._folders.setdefault(
-                page, self._pages / secrets.token_urlsafe(16)
-            )
+        """Return the place of a page's files, which nobody can guess."""
+        return self._pages / blake2b(page.encode(), key=self._secret).hexdigest()[:32]
 
     def forget(self, page: str) -> None:
-        """Remove a page's files."""
-        with self._lock:
-            folder = self._folders.pop(page, None)
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def put_away(self, page: str) -> None:
         """Remove a page's files; should it come back, they have the same places."""
-        if folder := self._folders.get(page):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self._folder(page), ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove the files of pages that were not used for an hour."""
-        with self._lock:
-            old = set()
-            for folder in list(self._pages.iterdir()):
-                with suppress(FileNotFoundError):  # its page was forgotten meanwhile
-                    if self._clock() - folder.stat().st_mtime > MAX_AGE:
-                        old.add(folder)
-                        shutil.rmtree(folder, ignore_errors=True)
-            self._folders = {
-                page: folder
-                for page, folder in self._folders.items()
-                if folder not in old
-            }
+        for folder in list(self._pages.iterdir()):
+            with suppress(FileNotFoundError):  # its page was forgotten meanwhile
+                if self._clock() - folder.stat().st_mtime > MAX_AGE:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
-def link_or_copy(file: Path, path: Path) -> Path:
+def link_or_copy(file: Path | str, path: Path) -> Path:
     """Give a file a second name, which stays when the first goes, or copy it where that
     is impossible."""
     try:
@@ -137,11 +128,7 @@ def link_tree(
     """Make a folder with the same files under second names, but for those that are
     `left_out` of a folder's names; see `link_or_copy`."""
     shutil.copytree(
-        folder,
-        target,
-        ignore=left_out,
-        copy_function=lambda file, path: link_or_copy(Path(file), Path(path)),
-        dirs_exist_ok=True,
+        folder, target, ignore=left_out, copy_function=link_or_copy, dirs_exist_ok=True
     )
 
 

@@ -282,15 +282,9 @@ class SessionStore:
         }
         return old + sorted(order, key=order.__getitem__)[:excess]
 
-    def put_away(self, page: str) -> None:
+    def put_away(self, page: str) -> _Page:
         """Free a page's session and its files; what its project keeps comes back with
         its next event."""
-        self._free(page)
-        self.media.put_away(page)
-        gc.collect()
-        return_freed()
-
-    def _free(self, page: str) -> _Page:
         with self._lock:
             known = self._pages.get(page, _Page())
             session = known.session
@@ -302,6 +296,9 @@ class SessionStore:
         if session:
             session.end()
             session.let_go()
+        self.media.forget(page)
+        gc.collect()  # what gradio had made for the page refers to itself
+        return_freed()
         return known
 
     def _forget_later(self, known: _Page) -> None:
@@ -359,12 +356,9 @@ class SessionStore:
     def forget(self, page: str) -> None:
         """Free a page's session and its files. That it has gone stays known: more of it
         may be answered."""
-        known = self._free(page)
-        self.media.forget(page)
+        known = self.put_away(page)
         for connection in tuple(known.connections):  # others arrive meanwhile
             self._tell_ended(connection)
-        gc.collect()  # what gradio had made for the page refers to itself
-        return_freed()
 
     def __len__(self) -> int:
         return sum(known.session is not None for known in list(self._pages.values()))

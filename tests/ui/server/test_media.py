@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from contextlib import nullcontext
 from pathlib import Path
 
 from regrain.ui.server.media import MAX_AGE, Media
@@ -52,7 +51,6 @@ def test_a_page_that_is_forgotten_meanwhile_disturbs_nobody(tmp_path, monkeypatc
         return iter(found)
 
     with monkeypatch.context() as patch:
-        patch.setattr(media, "_lock", nullcontext())  # what forgets is another thread
         patch.setattr(Path, "iterdir", forgotten)
         media.sweep()
     assert not gone.exists()
