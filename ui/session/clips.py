@@ -124,8 +124,14 @@ class OpenedClip:
             return
         unfinished = self.source.with_suffix(".part")
         clip = self.request.clip
-        tags = {"tags": clip.tags, "comment": clip.comment}
-        write_video(unfinished, iter(self.frames), clip.fps, **timing_of(clip), **tags)
+        write_video(
+            unfinished,
+            iter(self.frames),
+            clip.fps,
+            **timing_of(clip),
+            tags=clip.tags,
+            comment=clip.comment,
+        )
         unfinished.replace(self.source)
 
 
@@ -226,28 +232,27 @@ def open_upload(
             f"it to at most {MAX_SOURCE_SIDE} per side, or run Regrain on your machine.",
         )
     notes = []
-    first = start or 0
     if start is None and stride is None and frames is None:
         # a long clip is thinned, no further than to the usual frames per second
         by_rate = int(whole.fps // USUAL_FPS)
         step = max(1, min(by_rate, len(whole) // USUAL_FRAMES))
-        used = _count(whole, first, step, USUAL_FRAMES)
+        used = range(0, len(whole), step)[:USUAL_FRAMES]
         if len(whole) > USUAL_FRAMES:
-            notes.append(_thinned(len(whole), used, step))
+            notes.append(_thinned(used, len(whole)))
     else:
-        step = stride or 1
-        wanted = frames or len(whole)
-        used = _count(whole, first, step, min(wanted, MAX_FRAMES))
-        if _count(whole, first, step, wanted) > MAX_FRAMES:
+        wanted = range(start or 0, len(whole), stride or 1)[:frames]
+        used = wanted[:MAX_FRAMES]
+        if used != wanted:
             notes.append(
                 f"The page takes at most {MAX_FRAMES} frames. It uses the first of these."
             )
     woven = whole.is_interlaced
-    clip = VideoClip(file, first, step, used, deinterlace=woven)
+    count = max(1, len(used))  # if there is none, the clip says so
+    clip = VideoClip(file, used.start, used.step, count, deinterlace=woven)
     if woven:
         notes.append("The clip is interlaced; its fields were made whole frames.")
     shown = _shown_size(clip.size)
-    _check_stored(used, shown)
+    _check_stored(count, shown)
     warnings = clip.warnings  # of the user's file: a scaled one has another name
     if shown != clip.size and any_size:
         notes.append(
@@ -260,20 +265,14 @@ def open_upload(
             "the page of your own machine it keeps its size."
         )
     notes += [f"Note: {warning}" for warning in warnings]
-    opened = prepare(
-        "",
-        file.name,
-        _bare(clip),
-        folder,
-    )
     opened = replace(
-        opened,
+        prepare("", file.name, _bare(clip), folder),
         file=file,
         file_size=whole.size,
         deinterlace=woven,
         total=len(whole),
-        start=first,
-        stride=step,
+        start=used.start,
+        stride=used.step,
         strip=_write_strip(whole, folder / "strip.jpg") if len(whole) > 1 else None,
     )
     return opened, " ".join(notes)
@@ -291,12 +290,6 @@ def is_archive(file: Path) -> bool:
         return opened.read(2) == b"PK" or file.suffix.lower() == ".zip"
 
 
-def _count(clip: VideoClip, first: int, step: int, most: int) -> int:
-    """Count the frames of a clip from `first` on, every `step`-th: at least 1, at most
-    `most`."""
-    return max(1, min(most, len(range(first, len(clip), step))))
-
-
 def open_picture(file: Path, folder: Path) -> OpenedClip:
     """Open a picture, the only one in its folder, as a clip of one frame that is kept
     in a new folder.
@@ -304,12 +297,7 @@ def open_picture(file: Path, folder: Path) -> OpenedClip:
     Raises:
         ClipError: It cannot be read, or is too large.
     """
-    return prepare(
-        "",
-        file.name,
-        _bare(ImageClip(file.parent)),
-        folder,
-    )
+    return prepare("", file.name, _bare(ImageClip(file.parent)), folder)
 
 
 def _write_strip(clip: VideoClip, path: Path) -> Path:
@@ -321,23 +309,16 @@ def _write_strip(clip: VideoClip, path: Path) -> Path:
         (frame,) = resize(clip.read(at, at + 1), size)
         image = Image.fromarray(frame)
         fitted = ImageOps.fit(image, _STRIP_SIZE, Image.Resampling.BILINEAR)
-        pictures.append(fitted)
-    width, height = _STRIP_SIZE
-    strip = Image.new("RGB", (width * len(pictures), height))
-    for number, picture in enumerate(pictures):
-        strip.paste(picture, (number * width, 0))
-    strip.save(path, quality=72)
+        pictures.append(np.asarray(fitted))
+    Image.fromarray(np.hstack(pictures)).save(path, quality=72)
     return path
 
 
-def _thinned(total: int, used: int, step: int) -> str:
-    """Say which frames of a clip of `total` are used: the first `used`, every
-    `step`-th."""
-    last = (used - 1) * step + 1
-    which = (
-        f"frames 1–{last}" if step == 1 else f"every {ordinal(step)} frame, 1–{last},"
-    )
-    return f"Using {which} of {total}. Choose others in “…”, Frames."
+def _thinned(used: range, total: int) -> str:
+    """Say which of `total` frames are used."""
+    last = used[-1] + 1
+    which = f"1–{last}" if used.step == 1 else f"1, {1 + used.step}, ... {last}"
+    return f"Using frames {which} of {total}. Choose others in “…”, Frames."
 
 
 def _shrunk(clip: VideoClip, path: Path) -> VideoClip:
@@ -345,8 +326,15 @@ def _shrunk(clip: VideoClip, path: Path) -> VideoClip:
     size = _shown_size(clip.size)
     path.parent.mkdir(parents=True, exist_ok=True)
     small = (resize(frame[None], size)[0] for frame in frames_of(clip))
-    tags = {"audio_from": clip.audio, "tags": clip.tags, "comment": clip.comment}
-    write_video(path, small, clip.fps, **timing_of(clip), **tags)
+    write_video(
+        path,
+        small,
+        clip.fps,
+        **timing_of(clip),
+        audio_from=clip.audio,
+        tags=clip.tags,
+        comment=clip.comment,
+    )
     return VideoClip(path)
 
 
@@ -492,11 +480,3 @@ def _check_entry(entry: zipfile.ZipInfo, path: Path, root: Path) -> None:
             "project",
             f"{shorten(entry.filename)} is not an ordinary file. Remove it.",
         )
-
-
-def ordinal(number: int) -> str:
-    """Write a number as 1st, 2nd, 3rd, 4th, ... 11th, ... 21st."""
-    if number % 100 in (11, 12, 13):
-        return f"{number}th"
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"

@@ -99,7 +99,7 @@ def test_a_long_clip_is_thinned_a_part_can_be_chosen_and_what_is_too_much_is_sai
         8,
         120,
     )
-    assert note == "Using every 3rd frame, 1–94, of 120. Choose others in “…”, Frames."
+    assert note == "Using frames 1, 4, ... 94 of 120. Choose others in “…”, Frames."
     whole, note = upload("a.mp4", 0, 1, 120)
     assert (len(whole.frames), note) == (120, "")
     part, note = upload("a.mp4", 100, 2, 32)
