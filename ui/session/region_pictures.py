@@ -13,6 +13,7 @@ from PIL import Image
 
 from regrain.editing.errors import RequestError
 from regrain.editing.media.images import GREY, read_picture, shown
+from regrain.editing.media.labels import edges_of
 from regrain.editing.media.lazy_frames import Rgba
 from regrain.ui.server.media import data_url
 from regrain.ui.session.mask_edits import Segment
@@ -102,11 +103,10 @@ def picture_of(session: Session, label: int) -> str:
 def _square_around(mask: Mask) -> tuple[int, int, int, int]:
     """Return left, top, right, bottom of a square around a mask, with some room; may
     reach outside."""
-    rows = np.flatnonzero(mask.any(1))
-    columns = np.flatnonzero(mask.any(0))
-    x = (columns[0] + columns[-1] + 1) / 2
-    y = (rows[0] + rows[-1] + 1) / 2
-    half = _ROOM * max(np.ptp(rows) + 1, np.ptp(columns) + 1) / 2
+    left, top, right, bottom = edges_of(mask)
+    x = (left + right) / 2
+    y = (top + bottom) / 2
+    half = _ROOM * max(right - left, bottom - top) / 2
     return round(x - half), round(y - half), round(x + half), round(y + half)
 
 

@@ -238,24 +238,20 @@ class State:
             The state from which on undo brings their old tracks back, and the passes of
             the tracker.
         """
-        drawn = {
-            label: {at: self.mask(label, at) for at in self.layers[label].drawn}
-            for label in self.regions
-        }
 
         def masks_on(frame: int) -> dict[int, Mask]:
             return {label: self.mask(label, frame) for label in self.regions}
 
         keys: dict[int, dict[int, Mask]] = {}
-        for label, masks in drawn.items():
-            for frame, mask in masks.items():
-                keys.setdefault(frame, {})[label] = mask
         layers = dict(self.layers)
         corrected = {}
         for label in self.regions:
+            layer = self.layers[label]
+            for frame in layer.drawn:
+                keys.setdefault(frame, {})[label] = self.mask(label, frame)
             if label in labels:
-                corrected[label] = layers[label].to_follow
-                layers[label] = _to_be_tracked(layers[label], drawn[label], self.size)
+                corrected[label] = layer.to_follow
+                layers[label] = _to_be_tracked(layer, self.size)
         passes = plan(keys, corrected, masks_on, self.shape[0])
         return replace(self, layers=layers), passes
 
@@ -342,28 +338,24 @@ def _on_frames(layer: MaskLayer, places: Mapping[int, int], count: int) -> MaskL
     return replace(moved, corrected=frozenset(moved.drawn), partial=True)
 
 
-def _to_be_tracked(
-    layer: MaskLayer, drawn: Mapping[int, Mask], size: Size
-) -> MaskLayer:
+def _to_be_tracked(layer: MaskLayer, size: Size) -> MaskLayer:
     """Make the masks of a layer's drawn frames part of its track, from where they are
     to be followed."""
     keys = dict(layer.keys)
     track = dict(layer.track)
-    score = dict(layer.score)
-    for frame, mask in drawn.items():
+    for frame in layer.drawn:
         key = keys[frame]
         if key.found is None:
             # Work by hand lies over the track, which is about to hold its outcome: keep
             # what it lay over.
             below = unpack(layer.track.get(frame), size)
             keys[frame] = replace(key, found=pack(below))
-        track[frame] = pack(mask)
-        score[frame] = 1.0
+        track[frame] = pack(mask_on(layer, frame, size))
     return replace(
         layer,
         keys=keys,
         track=track,
-        score=score,
+        score={**layer.score, **dict.fromkeys(layer.drawn, 1.0)},
         corrected=frozenset(),
         followed=frozenset(layer.to_follow),
         partial=True,
