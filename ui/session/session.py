@@ -396,11 +396,6 @@ class Session(ClipWork):
             self._restore(state)
 
     @property
-    def can(self) -> dict[str, bool]:
-        """Tells whether there is something to undo and to redo."""
-        return {"undo": bool(self.steps.past), "redo": bool(self.steps.future)}
-
-    @property
     def cut(self) -> bool:
         """True if undo has come to its end, though more was done."""
         return self.steps.cut and not self.steps.past

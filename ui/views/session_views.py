@@ -192,8 +192,8 @@ def canvas(
         acknowledged=[*session.acknowledged],
         note=note,
         alarm=alarm,
-        undo=session.can["undo"],
-        redo=session.can["redo"],
+        undo=bool(session.steps.past),
+        redo=bool(session.steps.future),
     )
 
 

@@ -82,7 +82,7 @@ def test_of_the_steps_the_last_are_kept_and_what_they_share_once(
     assert len(past) == 20
     (_, other) = past[0].layers
     assert len({id(state.layers[other]) for state in past}) == 1
-    while back.can["undo"]:
+    while back.steps.past:
         back.undo()
     assert back.cut
 
