@@ -6,7 +6,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, closing
-from fnmatch import fnmatchcase
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -21,8 +20,7 @@ _NAME = "declared_outputs"
 
 
 def outputs(*names: str) -> Callable[[Handler], Handler]:
-    """Declare the components that a handler may change, by name or by a pattern of
-    names: `@outputs("canvas", "column *")`."""
+    """Declare the components that a handler may change, by name."""
 
     def declare(handler: Handler) -> Handler:
         setattr(handler, _NAME, names)
@@ -31,17 +29,12 @@ def outputs(*names: str) -> Callable[[Handler], Handler]:
     return declare
 
 
-def answering(
-    handler: Callable[..., Any], parts: Components
-) -> tuple[Callable[..., object], list[Block]]:
-    """Return a handler as Gradio calls it, which answers by component, and the
-    components of a page that it has declared to change."""
-    patterns: tuple[str, ...] = getattr(handler, _NAME)
-    changed = {
-        name: part
-        for name, part in vars(parts).items()
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
-    }
+def answering(handler: Any) -> tuple[Callable[..., object], list[Block]]:
+    """Return a method of `Handlers` as Gradio calls it, which answers by component, and
+    the components of its page that it has declared to change."""
+    parts: Components = handler.__self__.parts
+    names: tuple[str, ...] = getattr(handler, _NAME)
+    changed: dict[str, Block] = {name: getattr(parts, name) for name in names}
     first, *_ = changed.values()
 
     def by_component(changes: Changes) -> dict[Block, object]:

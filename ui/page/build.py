@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from regrain.ui.api.programs import Programs, add_api
-from regrain.ui.handlers.base import Components, page_of
+from regrain.ui.handlers.base import page_of
 from regrain.ui.handlers.check_handlers import CheckHandlers
 from regrain.ui.handlers.clip_handlers import ClipHandlers
 from regrain.ui.handlers.history_handlers import HistoryHandlers
@@ -112,9 +111,8 @@ def build(
         changes += _wire_models(ModelHandlers(*shared, tools.fetch))
         changes += _wire_runs(runs, checking, restored)
         changes.append(_wire_history(HistoryHandlers(*shared)))
-        on = partial(_listen, parts)
         changes.append(
-            on(parts.quality.choose, checking.choose, parts.fields, **IN_ORDER)
+            _on(parts.quality.choose, checking.choose, parts.fields, **IN_ORDER)
         )
         _wire_tuning(tuning, changes)
         _wire_checks(checking, changes)
@@ -123,8 +121,7 @@ def build(
     return page
 
 
-def _listen(
-    parts: Components,
+def _on(
     event: Callable[..., Dependency],
     handler: Callable[..., object],
     given: object = None,
@@ -132,7 +129,7 @@ def _listen(
 ) -> Dependency:
     """Call a handler on an event, with the values of `given`; it declares which
     components it changes."""
-    answer, changed = answering(handler, parts)
+    answer, changed = answering(handler)
     return event(answer, given, changed, **how)
 
 
@@ -144,12 +141,11 @@ def _wire_session(page: gr.Blocks, sessions: SessionHandlers) -> Dependency:
     something.
     """
     p = sessions.parts
-    on = partial(_listen, p)
     head = p.head
-    on(page.load, sessions.arrive, **FREE)
-    on(head.here, sessions.here, **MANY)
-    on(head.offer, sessions.offer, **QUIET)
-    restored = on(head.back, sessions.restore, **FREE)
+    _on(page.load, sessions.arrive, **FREE)
+    _on(head.here, sessions.here, **MANY)
+    _on(head.offer, sessions.offer, **QUIET)
+    restored = _on(head.back, sessions.restore, **FREE)
     # Until then the fields hold the values of a new page, or those the browser filled
     # in on its way back.
     restored.then(None, None, None, js=_RESTORED, **QUIET)
@@ -159,12 +155,11 @@ def _wire_session(page: gr.Blocks, sessions: SessionHandlers) -> Dependency:
 def _wire_projects(projects: ProjectHandlers) -> list[Dependency]:
     """Connect the list of projects; returns the events that open something."""
     p = projects.parts
-    on = partial(_listen, p)
-    on(p.recent.list, projects.list, **FREE)
-    on(p.recent.delete, projects.delete, **QUIET)
+    _on(p.recent.list, projects.list, **FREE)
+    _on(p.recent.delete, projects.delete, **QUIET)
     opened = [
-        on(p.recent.open, projects.open, **TWO),
-        on(p.recent.path, projects.path, **TWO),
+        _on(p.recent.open, projects.open, **TWO),
+        _on(p.recent.path, projects.path, **TWO),
     ]
     for event in opened:
         event.then(None, None, None, js=_RESTORED, **QUIET)
@@ -175,40 +170,38 @@ def _wire_clips(clips: ClipHandlers) -> list[Dependency]:
     """Connect events of clips, masks and words; returns those that may change what a
     run would tune."""
     p = clips.parts
-    on = partial(_listen, p)
     return [
-        on(p.gallery.pick, clips.choose, **MANY),
-        on(p.gallery.open, clips.load, **TWO),
-        on(p.canvas.trim, clips.trim, [p.cards, *p.fields], **TWO),
-        on(p.cards.prompts, clips.describe, p.cards, **MANY),
-        on(p.method.choose, clips.switch, p.fields, **IN_ORDER),
-        on(p.model.change, clips.choose_model, p.fields, **QUIET),  # type: ignore[attr-defined]
-        on(p.settings.preset, clips.choose_preset, p.fields, **IN_ORDER),
+        _on(p.gallery.pick, clips.choose, **MANY),
+        _on(p.gallery.open, clips.load, **TWO),
+        _on(p.canvas.trim, clips.trim, [p.cards, *p.fields], **TWO),
+        _on(p.cards.prompts, clips.describe, p.cards, **MANY),
+        _on(p.method.choose, clips.switch, p.fields, **IN_ORDER),
+        _on(p.model.change, clips.choose_model, p.fields, **QUIET),  # type: ignore[attr-defined]
+        _on(p.settings.preset, clips.choose_preset, p.fields, **IN_ORDER),
     ]
 
 
 def _wire_canvas(masks: MaskHandlers, clips: ClipHandlers) -> None:
     """Connect what makes masks, and the button that saves the project."""
     p = masks.parts
-    on = partial(_listen, p)
-    on(p.canvas.act, masks.act, **MANY)
-    on(p.canvas.hover, masks.act, **MANY, queue=False)  # whose next look it would await
-    on(p.canvas.scan, masks.scan, **MANY | ONE)
-    on(p.canvas.track, masks.track, **MANY)
-    on(p.canvas.save, clips.save, [p.cards, *p.fields], **QUIET)
+    _on(p.canvas.act, masks.act, **MANY)
+    # not in the queue, whose next look it would await
+    _on(p.canvas.hover, masks.act, **MANY, queue=False)
+    _on(p.canvas.scan, masks.scan, **MANY | ONE)
+    _on(p.canvas.track, masks.track, **MANY)
+    _on(p.canvas.save, clips.save, [p.cards, *p.fields], **QUIET)
 
 
 def _wire_models(models: ModelHandlers) -> list[Dependency]:
     """Connect the hub, LoRA files and control networks; returns the events that may
     change a request."""
     p = models.parts
-    on = partial(_listen, p)
     p.hub.stop(models.stop, None, None, **QUIET, queue=False)
     p.control.look(models.see_control, None, p.control, **TWO)
     return [
-        on(p.hub.fetch, models.fetch, None, **ONE),
-        on(p.hub.use, models.use, p.fields, **QUIET),
-        on(p.addons.choose, models.add, p.fields, **IN_ORDER),
+        _on(p.hub.fetch, models.fetch, None, **ONE),
+        _on(p.hub.use, models.use, p.fields, **QUIET),
+        _on(p.addons.choose, models.add, p.fields, **IN_ORDER),
     ]
 
 
@@ -216,10 +209,9 @@ def _wire_mask_files(files: MaskFileHandlers, fetching: MaskModelHandlers) -> No
     """Connect the import and the export of masks, and the button that fetches a
     published SAM."""
     p = files.parts
-    on = partial(_listen, p)
-    on(p.mask_file.upload, files.load, p.mask_file, **TWO)
-    on(p.canvas.export, files.save, **TWO)
-    on(p.fetch.fetch, fetching.start, **FREE)
+    _on(p.mask_file.upload, files.load, p.mask_file, **TWO)
+    _on(p.canvas.export, files.save, **TWO)
+    _on(p.fetch.fetch, fetching.start, **FREE)
     p.fetch.stop(fetching.stop, None, None, **QUIET, queue=False)
 
 
@@ -228,11 +220,10 @@ def _wire_runs(
 ) -> list[Dependency]:
     """Connect Run and Stop; returns the events at the ends of runs."""
     p = runs.parts
-    on = partial(_listen, p)
     given = [p.cards, *p.fields]
-    permitted = on(p.run.click, checking.permit, given, **FREE)
-    began = on(permitted.success, runs.begin, given, **FREE)
-    on(began.failure, runs.ready, p.cards, **FREE)
+    permitted = _on(p.run.click, checking.permit, given, **FREE)
+    began = _on(permitted.success, runs.begin, given, **FREE)
+    _on(began.failure, runs.ready, p.cards, **FREE)
     ended = []
     for event, handler in (
         (began.success, runs.watch),
@@ -240,11 +231,11 @@ def _wire_runs(
     ):
         # MANY: not skipped while the watching of a run that was stopped comes to its
         # end.
-        watched = on(event, handler, **MANY)
-        ended.append(on(watched.then, runs.ready, p.cards, **FREE))
-        on(watched.failure, runs.ready, p.cards, **FREE)
-    on(p.stop.click, runs.stop, **FREE)
-    on(p.queue.remove, runs.remove, **MANY)
+        watched = _on(event, handler, **MANY)
+        ended.append(_on(watched.then, runs.ready, p.cards, **FREE))
+        _on(watched.failure, runs.ready, p.cards, **FREE)
+    _on(p.stop.click, runs.stop, **FREE)
+    _on(p.queue.remove, runs.remove, **MANY)
     return ended
 
 
@@ -252,12 +243,11 @@ def _wire_history(history: HistoryHandlers) -> Dependency:
     """Connect the list of earlier runs; returns the event that may change what a run
     would tune."""
     p = history.parts
-    on = partial(_listen, p)
-    on(p.history.show, history.show, **IN_ORDER)
-    on(p.history.compare, history.compare, **IN_ORDER)
-    on(p.history.remove, history.remove, **QUIET)
-    on(p.result.make, history.make, **MANY | TWO)
-    return on(p.history.use, history.use, p.model, **QUIET)
+    _on(p.history.show, history.show, **IN_ORDER)
+    _on(p.history.compare, history.compare, **IN_ORDER)
+    _on(p.history.remove, history.remove, **QUIET)
+    _on(p.result.make, history.make, **MANY | TWO)
+    return _on(p.history.use, history.use, p.model, **QUIET)
 
 
 def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None:
@@ -276,22 +266,21 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
     for listen in (p.cards.prompts, *(change.then for change in changes)):
         listen(**ask)
     how: How = {"trigger_mode": "always_last", "queue": False, **QUIET}
-    _listen(p, p.checks.look, checking.look, [p.cards, *p.fields], **how)
+    _on(p.checks.look, checking.look, [p.cards, *p.fields], **how)
 
 
 def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:
     """Connect the list of tuned models, whose events join the changes; after every
     change, look at it."""
     p = tuning.parts
-    on = partial(_listen, p)
-    on(p.adapters.export, tuning.export, **QUIET)
+    _on(p.adapters.export, tuning.export, **QUIET)
     changes += [
-        on(p.adapters.choose, tuning.choose, **IN_ORDER),
-        on(p.adapters.rename, tuning.rename, **QUIET),
-        on(p.adapter_file.upload, tuning.upload, p.adapter_file, **QUIET),
+        _on(p.adapters.choose, tuning.choose, **IN_ORDER),
+        _on(p.adapters.rename, tuning.rename, **QUIET),
+        _on(p.adapter_file.upload, tuning.upload, p.adapter_file, **QUIET),
     ]
     for listen in (p.settings.tuned, *(change.then for change in changes)):
-        on(listen, tuning.look, p.fields, **IN_ORDER)
+        _on(listen, tuning.look, p.fields, **IN_ORDER)
 
 
 def _wire_leaving(page: gr.Blocks, visits: SessionStore, programs: Programs) -> None:

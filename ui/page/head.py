@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import html
 import logging
 import re
-from functools import cache
 from pathlib import Path
 
-import anyio
 from gradio.route_utils import FnIndexInferError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,16 +32,19 @@ class PageHead:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        # a quarter is left; gradio packs scripts alone
+        self._page = GZipMiddleware(self._rewritten, compresslevel=5)
+
+    async def _rewritten(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, _rewriting(scope, send))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        if own := _own_answer(scope):
-            await own(scope, receive, send)
-            return
+        app = _own_answer(scope) or self._app
         if _is_asked(scope, "/", "GET"):
-            send = _rewriting(scope, send)
+            app = self._page
         try:
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
         except RuntimeError as error:
             if not isinstance(error.__cause__, HTTPException):
                 raise
@@ -80,7 +81,7 @@ def _own_answer(scope: Scope) -> ASGIApp | None:
     return None
 
 
-def _file(scope: Scope) -> Response:
+def _file(scope: Scope) -> ASGIApp:
     """Return a script or the style sheet of the page, which a browser keeps for good:
     its address has its version."""
     name = scope["path"].removeprefix(scripts.ADDRESS)
@@ -88,33 +89,18 @@ def _file(scope: Scope) -> Response:
         return PlainTextResponse("Not found", 404)
     if scope["method"] not in ("GET", "HEAD"):
         return PlainTextResponse("Method not allowed", 405, {"allow": "GET, HEAD"})
-    packed = _takes_gzip(scope)
-    text = scripts.FILES[name].encode()
     kind = "text/css" if name == scripts.STYLE else "text/javascript"
     headers = {
         "cache-control": "public, max-age=31536000, immutable",
-        "vary": "accept-encoding",
         "x-content-type-options": "nosniff",
     }
-    if packed:
-        headers["content-encoding"] = "gzip"
-    return Response(_packed(name) if packed else text, headers=headers, media_type=kind)
-
-
-@cache
-def _packed(name: str) -> bytes:
-    return gzip.compress(scripts.FILES[name].encode(), 9, mtime=0)
-
-
-def _takes_gzip(scope: Scope) -> bool:
-    return "gzip" in Headers(scope=scope).get("accept-encoding", "")
+    answer = Response(scripts.FILES[name], headers=headers, media_type=kind)
+    return GZipMiddleware(answer)
 
 
 def _rewriting(scope: Scope, send: Send) -> Send:
-    """Gather the page, change its head, then send it, packed if the browser can unpack
-    it."""
+    """Gather the page, change its head, then send it."""
     start: Message = {}
-    packed = _takes_gzip(scope)
     parts: list[bytes] = []
 
     async def gather(message: Message) -> None:
@@ -128,10 +114,6 @@ def _rewriting(scope: Scope, send: Send) -> Send:
         headers = MutableHeaders(scope=start)
         if headers.get("content-type", "").startswith("text/html"):
             page = with_head(page.decode(), _address(scope)).encode()
-        if packed:  # a quarter is left; gradio packs scripts alone
-            page = await anyio.to_thread.run_sync(gzip.compress, page, 5)
-            headers.append("content-encoding", "gzip")
-        headers.append("vary", "accept-encoding")
         headers["content-length"] = str(len(page))
         await send(start)
         await send({"type": "http.response.body", "body": page})
