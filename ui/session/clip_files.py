@@ -94,30 +94,23 @@ class ClipFiles:
                 raise RequestError(
                     "path", f"{shorten(str(file))} is not there. Check the path."
                 )
-        folder = self.media.new_clip(page)
-        try:
+        note = ""
+        with self.media.opening(page) as folder:
             if file.is_dir():
-                opened, note = prepare("", file.name, load_project(file), folder), ""
+                opened = prepare("", file.name, load_project(file), folder)
             else:
                 any_size = projects.any_size
                 opened, note = open_upload(file, folder, any_size=any_size)
-        except BaseException:
-            self.media.drop(folder)
-            raise
         return self.begin(page, opened), note
 
     def _open(
         self, page: str, file: Path, take: Callable[[Path, Path], object], *part: int
     ) -> tuple[Session, str]:
-        folder = self.media.new_clip(page)
-        try:
+        with self.media.opening(page) as folder:
             kept = place_for(file, folder)
             take(file, kept)
             any_size = self.visits.projects.any_size
             opened, note = open_upload(kept, folder, *part, any_size=any_size)
-        except BaseException:
-            self.media.drop(folder)
-            raise
         return self.begin(page, opened, anew=not part), note
 
     def save(

@@ -242,14 +242,10 @@ def _find(key: object, entries: Mapping[str, Entry]) -> Entry:
 def _write(adapter: Adapter, name: str, media: Media, page: str) -> Path:
     """Write an adapter with a name in its file into a new folder of a page; returns its
     path."""
-    folder = media.new_clip(page)
-    path = folder / f"{_stem(name)}.safetensors"
     facts = adapter.facts.model_copy(update={"name": name})
-    try:
+    with media.opening(page) as folder:
+        path = folder / f"{_stem(name)}.safetensors"
         save_adapter(Adapter(facts, adapter.weights), path)
-    except BaseException:
-        media.drop(folder)
-        raise
     return path
 
 
