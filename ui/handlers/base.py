@@ -27,7 +27,7 @@ from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import build_request
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
-from regrain.ui.values.fields import Fields
+from regrain.ui.values.fields import Fields, Values
 from regrain.ui.views import run_views, session_views, settings
 from regrain.ui.views.model_views import addons_view, choice, tuned_models
 from regrain.ui.views.shown import AdaptersView, DownloadView, HeaderView, SettingsView
@@ -177,6 +177,12 @@ class Handlers:
             "picture_adapter": seeing,
             "reader": reader,
         }
+
+    def usual(
+        self, method: str, fields: Fields, given: Values = settings.NOTHING
+    ) -> Data:
+        """Return every parameter of a run; see `settings.usual`."""
+        return settings.usual(self.catalogue, method, fields, given)
 
     def values_of(self, asked: Edit) -> Data:
         """Return every parameter of what is asked, as a run of its model would have

@@ -132,24 +132,14 @@ class CheckHandlers(Handlers):
         try:
             session = self.session(request)
             model = self.catalogue.model(given.model)
-            method = session.method
-            loras = self.catalogue.loras_of(given.names)
-            now = self.catalogue.values(
-                method,
-                model,
-                self.given_params(session, given),
-                loras,
-            )
-            usual = self.catalogue.values(method, model, {}, loras)
-            asked = planned(
-                session,
-                model,
-                now,
-                self._added(session, model, given.added),
-            )
+            params = self.given_params(session, given)
+            now = self.usual(session.method, given, params)
+            added = self._added(session, model, given.added)
+            asked = planned(session, model, now, added)
+            usual = self.usual(session.method, given)
             return {
                 "focus": focus_view(session, asked),
-                "quality": choices(method, usual, now),
+                "quality": choices(session.method, usual, now),
                 "tries": before_run(asked, self.last_runs.seconds(asked)),
             }
         except EditingError:
@@ -166,13 +156,7 @@ class CheckHandlers(Handlers):
         said = Fields.of(*fields)
         try:
             method = self.session(request).method
-            usual = self.catalogue.values(
-                method,
-                self.catalogue.model(said.model),
-                {},
-                self.catalogue.loras_of(said.names),
-            )
-            counts = METHODS[method].Params.scaled(usual, name)
+            counts = METHODS[method].Params.scaled(self.usual(method, said), name)
             given = {**said.given.get(method, {}), **counts}
             return {"settings": self.settings(method, said.giving(method, given))}
         except EditingError:

@@ -141,19 +141,15 @@ class ModelHandlers(FetchHandlers):
             new = [text for text in added if text not in said.names]
             for lora in self.catalogue.loras_of(new):
                 self.catalogue.check_lora(split_weight(lora)[0], chosen)
-            usual, suited = (
-                self.catalogue.values(
-                    method, chosen, {}, self.catalogue.loras_of(names)
-                )
-                for names in (said.names, added)
-            )
+            fields_then = replace(said, added=added)
+            usual = self.usual(method, said)
+            suited = self.usual(method, fields_then)
             given = {
                 name: value
                 for name, value in said.given.get(method, {}).items()
                 if suited.get(name) == usual.get(name)
             }
-            fields_then = replace(said.giving(method, given), added=added)
-            settings = self.settings(method, fields_then)
+            settings = self.settings(method, fields_then.giving(method, given))
         except EditingError as error:  # a damaged file, or another model's
             return self.added(said.names, said.model) | self.failed(error)
         return {"added": added, "settings": settings}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -17,6 +17,8 @@ from regrain.ui.values import method_choice
 from regrain.ui.values.fields import Fields, Values
 from regrain.ui.views.shown import Parameter, SettingsView
 from regrain.ui.work.catalogue import Catalogue
+
+NOTHING: Values = MappingProxyType({})
 
 
 @cache
@@ -63,9 +65,7 @@ def view(catalogue: Catalogue, method: str, fields: Fields) -> SettingsView:
     Raises:
         EditingError: The model is not offered, or the preset is none.
     """
-    given = fields.given.get(method, {})
-    preset = {name: value for name, value in given.items() if name == "preset"}
-    usual = _usual(catalogue, method, fields)(preset)
+    preset = _preset(fields.given.get(method, {}))
     given_by_method = {
         name: _typed(name, values)
         for name, values in fields.given.items()
@@ -76,7 +76,7 @@ def view(catalogue: Catalogue, method: str, fields: Fields) -> SettingsView:
     return SettingsView(
         method,
         dict(parameters(method)),
-        _typed(method, usual),
+        _typed(method, usual(catalogue, method, fields, preset)),
         given_by_method,
         cast("float | str", fields.seed),
         method_choice.seed_words(method),
@@ -89,17 +89,17 @@ def view(catalogue: Catalogue, method: str, fields: Fields) -> SettingsView:
     )
 
 
-def _usual(
-    catalogue: Catalogue, method: str, fields: Fields
-) -> Callable[[Values], Values]:
-    """Return what tells, from the preset that is given, every parameter of a run of the
-    model of a page."""
-    return partial(
-        catalogue.values,
-        method,
-        catalogue.model(fields.model),
-        loras=catalogue.loras_of(fields.names),
-    )
+def usual(
+    catalogue: Catalogue, method: str, fields: Fields, given: Values = NOTHING
+) -> dict[str, Any]:
+    """Return every parameter of a run of a page's model with what is added to it, of
+    which some are given; raises as `Catalogue.model` and `values` do."""
+    loras = catalogue.loras_of(fields.names)
+    return catalogue.values(method, catalogue.model(fields.model), given, loras)
+
+
+def _preset(given: Values) -> dict[str, object]:
+    return {"preset": given["preset"]} if "preset" in given else {}
 
 
 def _typed(method: str, values: Values) -> dict[str, Any]:
@@ -125,7 +125,6 @@ def given(
         EditingError: The model is not offered, or the preset is none.
     """
     shown = parameters(method)
-    usual = _usual(catalogue, method, fields)
     kept = {name: value for name, value in project.items() if name not in shown}
     types = METHODS[method].Params.model_fields
     chosen = {
@@ -133,8 +132,8 @@ def given(
         for name, value in fields.given.get(method, {}).items()
         if name in shown
     }
-    preset = {name: value for name, value in chosen.items() if name == "preset"}
-    base = usual(preset)
+    preset = _preset(chosen)
+    base = usual(catalogue, method, fields, preset)
     changed = {name: value for name, value in chosen.items() if value != base[name]}
     return kept | preset | changed
 
