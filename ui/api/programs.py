@@ -43,6 +43,7 @@ from regrain.ui.session.tracking import Tracker, uncertain
 from regrain.ui.work.jobs import Jobs, RunJob, Saved
 
 Facts = dict[str, Any]
+Answer = tuple[FileData, Facts]
 _PATIENCE = 1.0  # seconds between looks at whose turn it is
 
 
@@ -60,7 +61,7 @@ class Programs:
     # connection and place of each call
     going: set[tuple[str, Ticket]] = field(default_factory=set)
 
-    def edit_video(self, asked: EditVideo, caller: Caller) -> tuple[FileData, Facts]:
+    def edit_video(self, asked: EditVideo, caller: Caller) -> Answer:
         """Edit a video of your own, each region with its own words.
 
         Masks come from clicks, which are followed through the video, or from a file.
@@ -90,7 +91,7 @@ class Programs:
             report["warnings"] = [*report.get("warnings", ()), note]
         return _answer(saved, report, asked.format)
 
-    def segment(self, asked: SegmentImage, caller: Caller) -> tuple[FileData, Facts]:
+    def segment(self, asked: SegmentImage, caller: Caller) -> Answer:
         """Find the mask of one object in a picture, or in a frame of a video, from
         clicks or a box.
 
@@ -121,7 +122,7 @@ class Programs:
             }
             return FileData(path=str(path)), facts
 
-    def track(self, asked: TrackVideo, caller: Caller) -> tuple[FileData, Facts]:
+    def track(self, asked: TrackVideo, caller: Caller) -> Answer:
         """Find objects of a video from clicks and follow them through it.
 
         Returns:
@@ -264,9 +265,7 @@ def _beside(format: str) -> str:
     return "" if format == "mp4" else format
 
 
-def _answer(
-    saved: Saved, report: Mapping[str, object], format: str
-) -> tuple[FileData, Facts]:
+def _answer(saved: Saved, report: Mapping[str, object], format: str) -> Answer:
     name = file_in(format) if _beside(format) else "edited.mp4"
     return FileData(path=saved.files[name]), without_paths(report)
 

@@ -3,7 +3,7 @@ is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -18,7 +18,7 @@ from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import planned
 from regrain.ui.session.session import Session
-from regrain.ui.values.fields import Fields
+from regrain.ui.values.fields import Fields, Values
 from regrain.ui.views import checks, run_views
 from regrain.ui.views.before_run import before_run
 from regrain.ui.views.focus_view import focus_view
@@ -33,9 +33,7 @@ _HINTS = {
 }
 
 
-def choices(
-    method: str, usual: Mapping[str, object], now: Mapping[str, object]
-) -> QualityView:
+def choices(method: str, usual: Values, now: Values) -> QualityView:
     """Return the qualities of a method, and which one the settings are `now`.
 
     `usual` are the parameters of a run with nothing given.

@@ -18,7 +18,7 @@ from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.values import mask_models
 from regrain.ui.values.cutout import Point
-from regrain.ui.values.layers import Box, MaskLayer, Reshape
+from regrain.ui.values.layers import Box, MaskLayer, Place, Reshape
 from regrain.ui.values.state import MAX_UNDO
 from regrain.ui.views import session_views
 from regrain.ui.views.shown import CanvasGone, CanvasView
@@ -427,7 +427,7 @@ def _is_frame(value: object, session: Session) -> TypeGuard[int]:
     return is_int(value) and 0 <= value < session.state.shape[0]
 
 
-def _pair(at: object) -> tuple[float, float]:
+def _pair(at: object) -> Place:
     if isinstance(at, list) and len(at) == 2:
         x, y = at
         if _is_number(x) and _is_number(y):
@@ -435,7 +435,7 @@ def _pair(at: object) -> tuple[float, float]:
     raise RequestError("point", "It needs two numbers, x and y.")
 
 
-def _place(session: Session, at: object) -> tuple[float, float]:
+def _place(session: Session, at: object) -> Place:
     """Return a place (x, y) in pixels of the clip from the frame's corner, within the
     frame."""
     x, y = _pair(at)

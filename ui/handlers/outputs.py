@@ -17,6 +17,8 @@ from regrain.ui.server.runs import Changes
 
 Handler = TypeVar("Handler", bound=Callable[..., object])
 _NAME = "declared_outputs"
+Shown = dict[Block, object]
+"""What components show."""
 
 
 def outputs(*names: str) -> Callable[[Handler], Handler]:
@@ -37,20 +39,20 @@ def answering(handler: Any) -> tuple[Callable[..., object], list[Block]]:
     changed: dict[str, Block] = {name: getattr(parts, name) for name in names}
     first, *_ = changed.values()
 
-    def by_component(changes: Changes) -> dict[Block, object]:
+    def by_component(changes: Changes) -> Shown:
         # without a word, gradio would empty all that may change
         named = {changed[name]: shown for name, shown in changes.items()}
         return named or {first: gr.skip()}
 
-    def answer(*values: object) -> dict[Block, object]:
+    def answer(*values: object) -> Shown:
         return by_component(handler(*values))
 
-    def steps(*values: object) -> Iterator[dict[Block, object]]:
+    def steps(*values: object) -> Iterator[Shown]:
         with closing(handler(*values)) as answers:
             for changes in answers:
                 yield by_component(changes)
 
-    async def waits(*values: object) -> AsyncIterator[dict[Block, object]]:
+    async def waits(*values: object) -> AsyncIterator[Shown]:
         async with aclosing(handler(*values)) as answers:
             async for changes in answers:
                 yield by_component(changes)

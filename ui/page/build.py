@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from regrain.ui.page.scripts import calling
 from regrain.ui.server.media import MAX_AGE, Media
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.session.clip_files import ClipFiles
-from regrain.ui.session.examples import Example
+from regrain.ui.session.examples import Examples
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
@@ -63,7 +63,7 @@ _ASK_TO_LOOK = calling("shared/calls.js", "askToLook")
 
 def build(
     tools: Tools,
-    examples: Mapping[str, Example],
+    examples: Examples,
     media: Media,
     model_folder: Path,
     projects_folder: Path | None = None,

@@ -3,21 +3,21 @@ field."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import MappingProxyType
 
 from regrain.editing.errors import RequestError, shorten
 from regrain.editing.media.labels import Extents, Labels, flattened
-from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.params.written import write_cuts
 from regrain.editing.request.compose import Composed, compose
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import Draft, EditRequest
 from regrain.editing.request.region import Region
-from regrain.masks.io.files import overlap
+from regrain.masks.io.files import Masks, overlap
 from regrain.ui.session.clips import OpenedClip
 from regrain.ui.session.session import Session
+from regrain.ui.values.fields import Values
 from regrain.ui.values.focus import extents_of
 from regrain.ui.values.method_choice import uses
 from regrain.ui.values.plates import focus_in, region_in
@@ -113,7 +113,7 @@ def _placed(session: Session, asked: Edit) -> Edit:
     return replace(asked, focus=focus)
 
 
-def whole_masks(session: Session, request: EditRequest) -> dict[int, LazyFrames] | None:
+def whole_masks(session: Session, request: EditRequest) -> Masks | None:
     """Return whole masks of a request's regions by label, bool [frames, height, width],
     if some overlap on what is shown."""
     labels = [region.label for region in request.regions]
@@ -141,8 +141,8 @@ def build_box_request(session: Session, asked: Edit) -> EditRequest:
 def planned(
     session: Session,
     model: str,
-    params: Mapping[str, object],
-    added: Mapping[str, object] = MappingProxyType({}),
+    params: Values,
+    added: Values = MappingProxyType({}),
 ) -> EditRequest:
     """Return what a run would be given, as far as it decides its size and where it
     works; `added` to the model, by field of `Edit`.
@@ -165,7 +165,7 @@ def planned(
     return build_box_request(session, asked)
 
 
-def masks_of(session: Session) -> dict[int, LazyFrames]:
+def masks_of(session: Session) -> Masks:
     """Return the masks of all regions that have one by label, the uppermost first; read
     by window."""
     return {

@@ -14,9 +14,9 @@ from gradio.utils import get_upload_folder
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ClipError, RequestError, shorten
-from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import FILE, load_project, save_project
+from regrain.masks.io.files import Masks
 from regrain.ui.server.media import Media, link_or_copy
 from regrain.ui.session.clips import OpenedClip, is_archive, open_upload, prepare
 from regrain.ui.session.session import Session
@@ -117,7 +117,7 @@ class ClipFiles:
         self,
         session: Session,
         request: EditRequest,
-        whole: dict[int, LazyFrames] | None,
+        whole: Masks | None,
         page: str,
     ) -> Path:
         """Write a project and pack it in place of the one before; `whole` as
@@ -130,9 +130,7 @@ class ClipFiles:
         return archive
 
 
-def pack_project(
-    request: EditRequest, whole: dict[int, LazyFrames] | None, folder: Path
-) -> Path:
+def pack_project(request: EditRequest, whole: Masks | None, folder: Path) -> Path:
     """Write a request as `project.zip` into a folder, with whole masks where they
     overlap.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os.path import commonprefix
 from pathlib import Path
@@ -63,7 +64,11 @@ class Example:
         return f"{before} → {after}" if before else after
 
 
-def load_examples(folder: Path, media: Path) -> dict[str, Example]:
+Examples = Mapping[str, Example]
+"""By name, in the order in which they are shown."""
+
+
+def load_examples(folder: Path, media: Path) -> Examples:
     """Read every project in a folder, by name; one that cannot be read is logged and
     left out.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from regrain.editing.errors import RequestError
+from regrain.editing.media.lazy_frames import Size
 from regrain.masks.draw import BrushStroke, Rectangle, pack, unpack
 from regrain.masks.models.finders import CUTS
 from regrain.ui.session.session import Session
@@ -19,6 +20,7 @@ from regrain.ui.values.layers import (
     Key,
     Mask,
     MaskLayer,
+    Place,
     Reshape,
     Stroke,
     encode_runs,
@@ -36,7 +38,7 @@ def add_point(
     session: Session,
     label: int,
     frame: int,
-    at: tuple[float, float],
+    at: Place,
     inside: bool,
     segment: Segment,
 ) -> bool:
@@ -56,7 +58,7 @@ def preview_point(
     session: Session,
     label: int | None,
     frame: int,
-    at: tuple[float, float],
+    at: Place,
     inside: bool,
     segment: Segment,
 ) -> str:
@@ -71,7 +73,7 @@ def preview_point(
 
 
 def remove_point(
-    session: Session, label: int, frame: int, at: tuple[float, float], segment: Segment
+    session: Session, label: int, frame: int, at: Place, segment: Segment
 ) -> bool:
     """Take a point back; the others find the mask anew.
 
@@ -132,7 +134,7 @@ def reshape(session: Session, label: int, frames: list[int], how: Reshape) -> No
 
 
 def _reshaped(
-    layer: MaskLayer, frames: list[int], how: Reshape, size: tuple[int, int]
+    layer: MaskLayer, frames: list[int], how: Reshape, size: Size
 ) -> MaskLayer:
     """Use a mask tool on many frames of a layer, of which none needs to be tracked
     again."""
@@ -176,7 +178,7 @@ def _with_edit(layer: MaskLayer, frame: int, edit: Stroke) -> MaskLayer:
     return layer.with_key(frame, replace(key, edits=(*key.edits, edit)))
 
 
-def _within(box: Box, at: tuple[float, float]) -> bool:
+def _within(box: Box, at: Place) -> bool:
     left, top, right, bottom = box
     x, y = at
     return left <= x <= right and top <= y <= bottom
@@ -186,7 +188,7 @@ def _pointed(
     session: Session,
     layer: MaskLayer,
     frame: int,
-    at: tuple[float, float],
+    at: Place,
     inside: bool,
     segment: Segment,
 ) -> MaskLayer:

@@ -20,7 +20,7 @@ from regrain.ui.session.session import WORDS, Session, Words
 from regrain.ui.values.kept import MASKS, Content, KeptRegion, MaskFiles, damaged
 from regrain.ui.values.layers import KeptLayer, MaskLayer
 from regrain.ui.values.mask_models import trackers
-from regrain.ui.values.state import State, Undo
+from regrain.ui.values.state import Shape, State, Undo
 
 _STEPS = 20  # that undo and redo keep
 
@@ -51,7 +51,7 @@ class _Work(Words):
     id: str
     rev: int
     found: tuple[int, ...] | None = None
-    shape: tuple[int, int, int]
+    shape: Shape
     regions: tuple[KeptRegion, ...]
     layers: Mapping[int, KeptLayer]
     undo: _Steps | None = None  # older folders have none
@@ -111,7 +111,7 @@ def take_work(session: Session, content: Content, masks: MaskFiles) -> None:
 
 
 def _state(
-    shape: tuple[int, int, int],
+    shape: Shape,
     layers: Mapping[int, MaskLayer],
     regions: tuple[KeptRegion, ...],
 ) -> State:
@@ -133,7 +133,7 @@ def _steps(steps: Undo) -> _Steps:
     return _Steps(past, future, steps.cut or len(past) < len(steps.past), layers)
 
 
-def _undo(steps: _Steps, shape: tuple[int, int, int]) -> Undo:
+def _undo(steps: _Steps, shape: Shape) -> Undo:
     def state(kept: _State) -> State:
         layers = {label: steps.layers[number] for label, number in kept.layers.items()}
         return _state(shape, layers, kept.regions)

@@ -15,7 +15,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -40,7 +40,7 @@ from regrain.ui.server.media import Media, data_url
 from regrain.ui.server.own_machine import is_own_machine
 from regrain.ui.session.build_request import draft
 from regrain.ui.session.clips import OpenedClip
-from regrain.ui.session.examples import Example
+from regrain.ui.session.examples import Examples
 from regrain.ui.session.kept_project import (
     PAGE,
     VERSION,
@@ -56,7 +56,7 @@ from regrain.ui.session.kept_results import RESULTS, keep_result
 from regrain.ui.session.project_file import describe_work
 from regrain.ui.session.returned import Returned
 from regrain.ui.session.session import Session, first_words
-from regrain.ui.values.adapters import Entry
+from regrain.ui.values.adapters import Entries, Entry
 from regrain.ui.values.fields import Fields
 from regrain.ui.values.kept import MASKS, Content, MaskFiles
 
@@ -69,6 +69,7 @@ _SIDE = 168  # pixels of the longer side of a project's picture
 _MAX_NAME = 60  # characters of a folder's name
 _ENTRY = TypeAdapter(Entry)
 Ask = Callable[[Session, Fields], Edit]
+Sessions = Callable[[], Iterable[tuple[str, Session]]]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Projects:
     def __init__(
         self,
         root: Path | None,
-        examples: Mapping[str, Example] | None = None,
+        examples: Examples | None = None,
         unkept: str = "",
     ) -> None:
         self.root = root
@@ -113,7 +114,7 @@ class Projects:
         self._ask: Ask | None = None
         self._saving = threading.Lock()
         self._awake = threading.Event()
-        self._sessions: Callable[[], Iterable[tuple[str, Session]]] = lambda: ()
+        self._sessions: Sessions = lambda: ()
         self._watching = False
 
     def learn(self, ask: Ask) -> None:
@@ -201,7 +202,7 @@ class Projects:
 
     # Kept
 
-    def watch(self, sessions: Callable[[], Iterable[tuple[str, Session]]]) -> None:
+    def watch(self, sessions: Sessions) -> None:
         """Keep the work of these sessions, by page, as it goes on."""
         self._sessions = sessions
 
@@ -466,9 +467,7 @@ def _keep_clip(opened: OpenedClip, folder: Path) -> Content:
     return content
 
 
-def _keep_adapters(
-    entries: Mapping[str, Entry], chosen: Entry | None, folder: Path
-) -> Content:
+def _keep_adapters(entries: Entries, chosen: Entry | None, folder: Path) -> Content:
     """Link the tuned models of a page, and say which is chosen."""
     kept = []
     used = ""

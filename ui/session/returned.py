@@ -13,7 +13,7 @@ from regrain.editing.request.project import FILE, describe, load_project
 from regrain.editing.storage.folders import is_hidden, trouble
 from regrain.ui.server.media import Media, link_tree
 from regrain.ui.session.clips import OpenedClip, open_upload, prepare
-from regrain.ui.session.examples import Example
+from regrain.ui.session.examples import Examples
 from regrain.ui.session.kept_project import (
     KeptProject,
     changed_by_hand,
@@ -61,7 +61,7 @@ class Returned:
         kept: KeptProject,
         media: Media,
         page: str,
-        examples: Mapping[str, Example],
+        examples: Examples,
         any_size: bool,
     ) -> None:
         self._kept = kept
@@ -108,7 +108,7 @@ class Returned:
         place = self._kept.folder / RESULTS / key
         return take_result(place, self._here, self._media, self._page)
 
-    def _open_clip(self, served: Path, examples: Mapping[str, Example]) -> OpenedClip:
+    def _open_clip(self, served: Path, examples: Examples) -> OpenedClip:
         content = self._kept.content
         title = str(content.get("title", self._kept.folder.name))
         hand = self._hand

@@ -53,6 +53,10 @@ class Entry:
         return f"{_stem(self.name)}.safetensors"
 
 
+Entries = Mapping[str, Entry]
+"""Tuned models by key, in the order shown."""
+
+
 class AdapterList:
     """The tuned models of one page. A run adds to them while the page reads them.
 
@@ -63,7 +67,7 @@ class AdapterList:
     """
 
     def __init__(self) -> None:
-        self.entries: dict[str, Entry] = {}
+        self.entries: Entries = {}
         self.chosen: Entry | None = None
         self.note = ""
         self._count = 0
@@ -74,7 +78,7 @@ class AdapterList:
         """The adapter of a request."""
         return self.chosen.path if self.chosen else ""
 
-    def choose(self, key: object, server: Mapping[str, Entry]) -> None:
+    def choose(self, key: object, server: Entries) -> None:
         """Choose by key; an empty one stands for none. A RequestError if it is gone."""
         self.chosen = _find(key, {**server, **self.entries}) if key else None
 
@@ -220,7 +224,7 @@ class AdapterList:
         return free
 
 
-def on_server() -> dict[str, Entry]:
+def on_server() -> Entries:
     """Return the adapters in $REGRAIN_MODELS, by key."""
     found = {}
     for name in local_adapters():
@@ -233,7 +237,7 @@ def on_server() -> dict[str, Entry]:
     return found
 
 
-def _find(key: object, entries: Mapping[str, Entry]) -> Entry:
+def _find(key: object, entries: Entries) -> Entry:
     if str(key) not in entries:
         raise RequestError("adapter", "It was removed from the list. Choose another.")
     return entries[str(key)]

@@ -58,6 +58,8 @@ KeptStroke = Annotated[
     WrapSerializer(_with_tool),
 ]
 Box = tuple[float, float, float, float]
+Place = tuple[float, float]
+"""x and y in pixels, from the frame's corner."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,12 @@ from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.request.region import MAX_SCALE, TEXTS, Region
 from regrain.masks.draw import pack, unpack
 from regrain.masks.track.corrections import Pass, plan
-from regrain.ui.values.layers import CLICKS, Key, Mask, MaskLayer, mask_on
+from regrain.ui.values.layers import CLICKS, Key, Mask, MaskLayer, Place, mask_on
 from regrain.ui.values.plates import Carrier
 
 T = TypeVar("T")
+Shape = tuple[int, int, int]
+"""Frames, height and width."""
 MAX_REGIONS, MAX_NAME, MAX_UNDO = 8, 40, 50
 MOST_TEXT = 20_000  # characters that are kept of what was typed, too long or not
 MAX_MARGIN = 200  # pixels, on a card
@@ -31,7 +33,7 @@ REST = "Rest of the frame"
 class State:
     """Everything that undo brings back."""
 
-    shape: tuple[int, int, int]  # frames, height and width of what is shown
+    shape: Shape  # frames, height and width of what is shown
     layers: Mapping[int, MaskLayer] = field(default_factory=dict)  # masks by label
     # By label, in order: the earlier covers the later
     regions: Mapping[int, Region] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class State:
         layers = {**self.layers, region.label: layer}
         return replace(self, layers=layers, regions=dict(regions))
 
-    def raised(self, label: int, frame: int, at: tuple[float, float]) -> State:
+    def raised(self, label: int, frame: int, at: Place) -> State:
         """Return the state with a region above the one that covers it at a place,
         (x, y) in pixels: who clicks there means to take it."""
         column, row = map(int, at)

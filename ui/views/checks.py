@@ -7,7 +7,7 @@ request itself says what may be run: see `editing.request.edit_request`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from regrain.editing.errors import EditingError, PromptError
@@ -23,6 +23,7 @@ from regrain.editing.request.runnable import check_runnable
 from regrain.editing.request.usual import picture_doubts
 from regrain.ui.session.build_request import build_request, length_errors, region_errors
 from regrain.ui.session.session import Session
+from regrain.ui.values.fields import Values
 from regrain.ui.values.method_choice import uses
 from regrain.ui.views.shown import ChecksView, Remark, UnknownWord
 
@@ -205,7 +206,7 @@ def _unknown(words: Sequence[Unknown]) -> str:
     return f"The built-in model does not know {listed}{more}. Use other words."
 
 
-def _param_remarks(method: str, params: Mapping[str, object]) -> Iterator[Diagnostic]:
+def _param_remarks(method: str, params: Values) -> Iterator[Diagnostic]:
     """Yield each parameter that is out of range or cannot be read."""
     for name, value in params.items():
         try:

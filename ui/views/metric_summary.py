@@ -12,7 +12,7 @@ from typing import Any
 
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import called
-from regrain.editing.verdict.answers import fewest, lines, rank, seen, tally
+from regrain.editing.verdict.answers import Report, fewest, lines, rank, seen, tally
 from regrain.ui.views.shown import FactView, Figure
 from regrain.ui.work.wording import capital
 
@@ -32,7 +32,7 @@ Metrics = Mapping[str, Any]  # of a report
 _LEVEL = 1 / 255
 
 
-def facts(report: Mapping[str, Any], request: EditRequest) -> list[FactView]:
+def facts(report: Report, request: EditRequest) -> list[FactView]:
     """Say whether the edit worked: each answer has a name, a word or two, a sentence,
     and maybe doubt."""
     metrics = report.get("metrics", {})
@@ -44,7 +44,7 @@ def facts(report: Mapping[str, Any], request: EditRequest) -> list[FactView]:
     return [FactView(name, *fact) for name, fact in found.items() if fact]
 
 
-def _there(report: Mapping[str, Any]) -> Fact | None:
+def _there(report: Report) -> Fact | None:
     """Say what was seen; nothing where nobody was to look."""
     said = lines(report)
     if not said or not report["looked_at"]["reader"]:

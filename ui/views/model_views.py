@@ -23,7 +23,7 @@ from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.editing.storage.devices import choose_device, device_name
 from regrain.editing.storage.memory import free_memory, need_of
 from regrain.ui.server import dropped_models
-from regrain.ui.values.adapters import AdapterList, Entry
+from regrain.ui.values.adapters import AdapterList, Entries, Entry
 from regrain.ui.values.known_models import KNOWN, Known
 from regrain.ui.values.method_choice import SHOWN_BY, uses
 from regrain.ui.views.attention_views import spread
@@ -181,7 +181,7 @@ def tunes(method: str) -> bool:
 
 
 def tuned_models(
-    own: AdapterList, server: Mapping[str, Entry], method: str, problem: str = ""
+    own: AdapterList, server: Entries, method: str, problem: str = ""
 ) -> AdaptersView:
     """Show the page's and the server's tuned models; `problem` says why the chosen one
     does not fit."""

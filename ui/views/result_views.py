@@ -12,7 +12,7 @@ from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.pipeline.outputs import EDITS, FORMATS, file_in, file_names
 from regrain.editing.recipe.events import EditResult
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.verdict.answers import rank, tally, told
+from regrain.editing.verdict.answers import Report, rank, tally, told
 from regrain.ui.server.media import Media, data_url, link_or_copy
 from regrain.ui.session.clips import OpenedClip
 from regrain.ui.values.history import Choices, History, PastRun
@@ -66,7 +66,7 @@ _NO_VERDICT = "No verdict: the built-in model does not know what this clip shows
 
 def result(
     outcome: EditResult | None,
-    report: Mapping[str, Any],
+    report: Report,
     request: EditRequest,
     files: Mapping[str, str],
     stem: str = "edited",

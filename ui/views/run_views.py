@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from regrain.editing.params.registry import METHODS
 from regrain.editing.recipe.events import Progress, Stage, WindowStarted
+from regrain.editing.verdict.answers import Report
 from regrain.ui.views.shown import ProgressView, StageBar, WindowsBar
 from regrain.ui.work.wording import capital, duration, place
 
@@ -184,7 +183,7 @@ def failed(field: str, message: str) -> ProgressView:
 
 
 def done(
-    report: Mapping[str, Any], tracking: float = 0.0, unmeasured: bool = False
+    report: Report, tracking: float = 0.0, unmeasured: bool = False
 ) -> ProgressView:
     """Show that a run has ended well, or while it was measured; seconds of `tracking`
     came before."""

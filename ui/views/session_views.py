@@ -20,7 +20,7 @@ from regrain.ui.server.media import data_url
 from regrain.ui.session.build_request import composed
 from regrain.ui.session.clip_files import MAX_ARCHIVE, MAX_VIDEO
 from regrain.ui.session.clips import MAX_FRAMES, OpenedClip
-from regrain.ui.session.examples import Example
+from regrain.ui.session.examples import Examples
 from regrain.ui.session.mask_edits import MAX_PATH, finder_of
 from regrain.ui.session.projects import Projects
 from regrain.ui.session.region_pictures import FIELD, as_seen, picture_of
@@ -62,7 +62,7 @@ _HINTS = {
 }
 
 
-def gallery(examples: Mapping[str, Example], chosen: str | None) -> GalleryView:
+def gallery(examples: Examples, chosen: str | None) -> GalleryView:
     """Show the examples as pictures."""
     items = []
     for name, example in examples.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -46,8 +46,9 @@ from regrain.editing.storage.folders import trouble
 from regrain.editing.storage.local_models import local_entries, models_folder
 from regrain.editing.verdict.crop_reader import reader_of
 from regrain.ui.server.own_machine import is_own_machine
-from regrain.ui.session.examples import Example
-from regrain.ui.values.adapters import Entry, on_server
+from regrain.ui.session.examples import Example, Examples
+from regrain.ui.values.adapters import Entries, on_server
+from regrain.ui.values.fields import Values
 from regrain.ui.values.known_models import KNOWN
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Catalogue:
     recommendations and words.
     """
 
-    def __init__(self, examples: Mapping[str, Example], model_folder: Path) -> None:
+    def __init__(self, examples: Examples, model_folder: Path) -> None:
         self.examples = examples
         self._folder = model_folder
         self.groups = self._facts(BUILT_IN_MODEL).groups or {}
@@ -114,7 +115,7 @@ class Catalogue:
         return [BUILT_IN_CONTROL, *_here().controls]
 
     @property
-    def adapters(self) -> dict[str, Entry]:
+    def adapters(self) -> Entries:
         """Tuned models, by key."""
         return _here().adapters
 
@@ -189,7 +190,7 @@ class Catalogue:
         self,
         method: str,
         model: str,
-        given: Mapping[str, object],
+        given: Values,
         loras: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Return every parameter as a run of a model with these LoRA files would have
@@ -333,7 +334,7 @@ class _Here:
     pictures: list[str]
     readers: list[str]
     controls: list[str]
-    adapters: dict[str, Entry]
+    adapters: Entries
 
 
 def _here() -> _Here:

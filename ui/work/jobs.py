@@ -26,6 +26,7 @@ from regrain.editing.pipeline.outputs import (
 from regrain.editing.recipe.events import Event, Finished, Ready, Stage, Tuned
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.runnable import check_runnable
+from regrain.masks.io.files import Masks
 from regrain.ui.server.media import Media, link_or_copy
 from regrain.ui.session.clip_files import pack_project
 from regrain.ui.session.clips import OpenedClip
@@ -93,7 +94,7 @@ class RunJob:
     request: EditRequest
     page: str
     opened: OpenedClip | None = None
-    whole: dict[int, LazyFrames] | None = None
+    whole: Masks | None = None
     keep: Callable[[Adapter], object] = lambda adapter: None
     kept: Collection[Path] = ()
     number: int = 1

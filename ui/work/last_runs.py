@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
 from regrain.editing.recipe.events import Event, Finished, Progress, WindowStarted
 from regrain.editing.request.edit_request import EditRequest
+from regrain.editing.verdict.answers import Report
 from regrain.ui.work.jobs import RunEdit
 
 _ONCE = ("loading", "tuning")  # stages that the same run does not take again
@@ -42,7 +42,7 @@ class LastRuns:
 
         return edit_and_note
 
-    def _note(self, request: EditRequest, report: Mapping[str, Any]) -> None:
+    def _note(self, request: EditRequest, report: Report) -> None:
         stages = report["seconds"].items()
         seconds = sum(spent for stage, spent in stages if stage not in _ONCE)
         steps = report["params"]["steps"]["value"]

@@ -3,7 +3,6 @@ seeds each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from regrain.editing.errors import RequestError
@@ -15,6 +14,7 @@ from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.frame_subset import pick
 from regrain.editing.request.usual import picture_doubts, usual_way
 from regrain.ui.session.clips import OpenedClip
+from regrain.ui.values.fields import Values
 from regrain.ui.values.method_choice import uses
 from regrain.ui.work.jobs import RunJob
 
@@ -26,7 +26,7 @@ def attempt(
     kind: object,
     frame: object,
     request: EditRequest,
-    values: Mapping[str, object],
+    values: Values,
     opened: OpenedClip,
 ) -> tuple[EditRequest, OpenedClip]:
     """Return what a quick try of a frame runs, and the clip it is shown with; both as
@@ -85,7 +85,7 @@ def _seeing(request: EditRequest) -> EditRequest:
     )
 
 
-def plan(job: RunJob, count: object, values: Mapping[str, object]) -> list[RunJob]:
+def plan(job: RunJob, count: object, values: Values) -> list[RunJob]:
     """Return the runs of one press of Run: `job` with its own seed, and with those that
     follow it.
 
@@ -108,7 +108,7 @@ def plan(job: RunJob, count: object, values: Mapping[str, object]) -> list[RunJo
     return jobs
 
 
-def _check_seed_acts(method: str, values: Mapping[str, object]) -> None:
+def _check_seed_acts(method: str, values: Values) -> None:
     use = uses(method).seed
     if use == "never":
         way = "Choose another method"
