@@ -304,6 +304,11 @@ def event_data(event: gr.EventData) -> Data:
     return event._data if isinstance(event._data, dict) else {}
 
 
+def key_of(event: gr.EventData) -> object:
+    """Return the key of what an event is about."""
+    return event_data(event).get("key")
+
+
 def address_of(request: gr.Request | None) -> str:
     """Return the network address of a visitor; empty where it is not known."""
     client = request.client if request and hasattr(request, "client") else None

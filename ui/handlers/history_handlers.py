@@ -21,6 +21,7 @@ from regrain.ui.handlers.base import (
     beside_run,
     event_data,
     explain,
+    key_of,
 )
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.runs import Changes
@@ -51,7 +52,7 @@ class HistoryHandlers(Handlers):
         """Show an earlier run that was picked."""
         session = self.session(request)
         history = session.history
-        run = history.get(event_data(event).get("key"))
+        run = history.get(key_of(event))
         shown = run.read()
         history.shown = (run.key,)
         return {
@@ -78,7 +79,7 @@ class HistoryHandlers(Handlers):
         """Remove one; if it was shown, show the clip alone."""
         session = self.session(request)
         history = session.history
-        key = event_data(event).get("key")
+        key = key_of(event)
         was_shown = key in history.shown
         self.media.drop(history.remove(key).folder)
         shown: Changes = {"history": history_view(history, session.id)}
@@ -94,7 +95,7 @@ class HistoryHandlers(Handlers):
         the run began."""
         session = self.session(request)
         history = session.history
-        choices = history.get(event_data(event).get("key")).choices
+        choices = history.get(key_of(event)).choices
         with session.lock:
             note = _take(session, choices)
         edit = choices.edit
@@ -115,7 +116,7 @@ class HistoryHandlers(Handlers):
         """Make a file that is made only when wanted."""
         wanted = event_data(event).get("name")
         try:
-            run = self.session(request).history.get(event_data(event).get("key"))
+            run = self.session(request).history.get(key_of(event))
             if wanted not in MADE:
                 raise RequestError(
                     "download", "This file cannot be made. Choose another."

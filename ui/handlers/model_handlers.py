@@ -35,9 +35,9 @@ from regrain.ui.server.worker import in_thread
 from regrain.ui.session.session import Session
 from regrain.ui.values.fields import Fields
 from regrain.ui.views import session_views
-from regrain.ui.views.model_views import control_view, gigabytes
+from regrain.ui.views.model_views import control_view
 from regrain.ui.views.shown import ControlView, FetchView, HubView
-from regrain.ui.work.wording import capital
+from regrain.ui.work.wording import capital, size
 
 _WIDE, _QUALITY = 320, 80  # of the picture of a control map
 _turns = count()  # an answer like the one before is an answer, too
@@ -79,7 +79,7 @@ class ModelHandlers(FetchHandlers):
             with closing(self.get(id)) as steps:  # type: ignore[type-var]
                 for done, total in takewhile(lambda _: not stop.is_set(), steps):
                     self.visits.keep(page)
-                    text = f"{gigabytes(done)} of {gigabytes(total)}"
+                    text = f"{size(done)} of {size(total)}"
                     yield _hub("fetching", text, id, share=done / max(total, 1))
         except Exception as error:
             yield _hub("error", explain(error, "a model could not be fetched"))

@@ -17,6 +17,7 @@ from regrain.ui.handlers.base import (
     event_data,
     explain,
     headers_of,
+    key_of,
     page_of,
 )
 from regrain.ui.handlers.outputs import outputs
@@ -85,7 +86,7 @@ class ProjectHandlers(SessionHandlers):
     def _folder(self, event: gr.EventData, request: gr.Request) -> Path:
         """Return the folder of a project that was picked; a RequestError if it is not
         there, or another visitor's."""
-        key = event_data(event).get("key")
+        key = key_of(event)
         return self.visits.projects.folder_of(key, _visitor(request))
 
     def _listed(self, request: gr.Request, failed: str = "") -> Changes:

@@ -25,8 +25,8 @@ from regrain.ui.handlers.base import (
     Data,
     Handlers,
     address_of,
-    event_data,
     explain,
+    key_of,
     page_of,
 )
 from regrain.ui.handlers.outputs import outputs
@@ -169,7 +169,7 @@ class RunHandlers(Handlers):
         session = self.visits.find(page_of(request))
         if session is None:
             return {}
-        key = event_data(event).get("key")
+        key = key_of(event)
         with session.lock:
             for run in session.going[1:]:
                 if run.key == key:

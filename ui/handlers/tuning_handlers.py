@@ -16,7 +16,7 @@ from regrain.editing.params.registry import METHODS
 from regrain.editing.pipeline.beforehand import PlannedTuning, check_known
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.handlers.base import Handlers, event_data, explain, page_of
+from regrain.ui.handlers.base import Handlers, event_data, explain, key_of, page_of
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.runs import Changes
 from regrain.ui.session.build_request import build_box_request
@@ -39,14 +39,14 @@ class TuningHandlers(Handlers):
         """Choose the one that was picked."""
         server = self.catalogue.adapters
         return self._act(
-            request, lambda session: session.adapters.choose(_key(event), server)
+            request, lambda session: session.adapters.choose(key_of(event), server)
         )
 
     @outputs("adapters")
     def rename(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Give one another name."""
         given = (
-            _key(event),
+            key_of(event),
             event_data(event).get("name", ""),
             self.media,
             page_of(request),
@@ -69,7 +69,7 @@ class TuningHandlers(Handlers):
         """Download one as a file."""
 
         def find(session: Session) -> Changes:
-            entry = session.adapters.own(_key(event))
+            entry = session.adapters.own(key_of(event))
             return self.download(entry.path, entry.file_name)
 
         return self._act(request, find)
@@ -150,7 +150,3 @@ def _problem(asked: EditRequest, session: Session) -> str:
         f"It was tuned on {shorten(tuned_on)}, but the model is {shorten(asked.model)}"
     )
     return f"{models}. Use the first, or tune anew."
-
-
-def _key(event: gr.EventData) -> object:
-    return event_data(event).get("key", "")

@@ -59,16 +59,12 @@ def module_url(name: str) -> str:
     return f'window.gradio_config.root + "{ADDRESS}{name}"'
 
 
-def calling(name: str, function: str, *first: object) -> str:
-    """Return a function of JavaScript that calls one that a module exports.
-
-    Args:
-        name: Path of the module below `ui/js`.
-        function: Name of what it exports.
-        first: Arguments that go before those the caller gives.
-    """
-    given = "".join(f"{json.dumps(argument)}, " for argument in first)
-    return f"async (...given) => (await import({module_url(name)})).{function}({given}...given)"
+def calling(name: str, function: str) -> str:
+    """Return a function of JavaScript that calls one that a module exports, by the path of
+    the module below `ui/js`."""
+    return (
+        f"async (...given) => (await import({module_url(name)})).{function}(...given)"
+    )
 
 
 @cache  # a page is opened often

@@ -193,15 +193,14 @@ def own_prompts(session: Session, method: str) -> tuple[str, ...]:
     only while its words are unchanged.
     """
     regions = uses(method).regions
+    known = session.state.regions.values()
     if regions == "needed":
         base = session.opened.request
-        known = session.state.regions.values()
         same_words = _words(base.regions) == _words(known)
         is_same = same_words and session.source_prompt == base.source_prompt
         return (base.prompt if is_same else "",)
     first, *more = (line.strip() for line in session.prompt.split("\n"))
     more = [line for line in more if line]
-    known = session.state.regions.values()
     composes = regions == "taken" and any(
         one.prompt.strip() or one.picture for one in known
     )

@@ -99,16 +99,16 @@ def _prepare(project: Path, media: Path) -> Example:
     opened.ensure_source()
     middle = len(opened.frames) // 2
     (frame,) = request.clip.read(middle, middle + 1)
+    after = ""
     if made:
         video = VideoClip(Path(made.edits[0]))
         (edited,) = video.read(middle, middle + 1)
         after = _picture(edited, media / "after.webp")
-        return Example(opened, _picture(frame, media / "before.webp"), after)
-    if request.labels is not None:
+    elif request.labels is not None:
         colors = {region.label: region.color for region in request.regions}
         labels = cast(Labels, request.labels)
         frame = tint(frame, labels[middle], colors)
-    return Example(opened, _picture(frame, media / "before.webp"))
+    return Example(opened, _picture(frame, media / "before.webp"), after)
 
 
 def _picture(frame: Rgb, path: Path) -> str:

@@ -4,6 +4,7 @@ the server's."""
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import threading
 from collections.abc import Iterable, Mapping
@@ -70,7 +71,6 @@ class AdapterList:
         self.entries: Entries = {}
         self.chosen: Entry | None = None
         self.note = ""
-        self._count = 0
         self._changing = threading.Lock()
 
     @property
@@ -120,8 +120,6 @@ class AdapterList:
             self.entries[entry.key] = entry
             if one["path"] == chosen:
                 self.chosen = entry
-        numbers = [int(key.rpartition("-")[2]) for key in self.entries if "own-" in key]
-        self._count = max(numbers, default=0)
         if chosen and self.chosen is None:
             self.chosen = on_server().get(f"server-{chosen}")
 
@@ -195,8 +193,8 @@ class AdapterList:
         self, name: str, path: Path, facts: AdapterFacts, group: str, media: Media
     ) -> Entry:
         with self._changing:
-            self._count += 1
-            entry = Entry(f"own-{self._count}", name, str(path), facts, group)
+            key = f"own-{secrets.token_hex(4)}"
+            entry = Entry(key, name, str(path), facts, group)
             # another one: pages may be reading the present one
             entries = dict(self.entries)
             removable = [

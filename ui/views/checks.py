@@ -109,10 +109,7 @@ def check(
 
 def first_wrong(remarks: Iterable[Diagnostic]) -> Diagnostic | None:
     """Return the uppermost remark that keeps a run from beginning."""
-    for remark in remarks:
-        if not remark.hint:
-            return remark
-    return None
+    return next((remark for remark in remarks if not remark.hint), None)
 
 
 def view(

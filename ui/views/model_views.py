@@ -45,6 +45,7 @@ from regrain.ui.views.shown import (
     Weighted,
 )
 from regrain.ui.work.catalogue import Catalogue
+from regrain.ui.work.wording import size
 
 # What a method does with regions.
 _WHERE = {
@@ -79,7 +80,7 @@ def hub_view(asked: str = "") -> HubView | None:
 def _this_machine() -> str:
     """Say what this machine is, and how far to trust what is said of models."""
     device = choose_device()
-    free = gigabytes(free_memory(device))
+    free = size(free_memory(device))
     return (
         f"This machine: {device_name(device)}, {free} of memory free. The makers of Regrain have run "
         "none of these models: what is said of them is counted, not measured."
@@ -99,23 +100,16 @@ def _listing(id: str, known: Known | None) -> ListingView:
     """Show a model of the hub, with what is known of it before it is fetched."""
     if known is None:
         return ListingView(id)
-    size = gigabytes(known.size)
+    fetched = size(known.size)
     return ListingView(
         id,
         known.title,
         known.good,
         known.licence,
-        size=f"at least {size}" if known.counted else size,
-        memory=f"at least {gigabytes(known.memory)}",
+        size=f"at least {fetched}" if known.counted else fetched,
+        memory=f"at least {size(known.memory)}",
         here=_fit(known),
     )
-
-
-def gigabytes(count: int) -> str:
-    """Say a number of bytes in GB or MB."""
-    if count >= 1e9:
-        return f"{count / 1e9:.1f} GB"
-    return f"{max(1, round(count / 1e6))} MB"
 
 
 def addons_view(
@@ -256,8 +250,8 @@ def _facts(entry: Entry, tuning: bool) -> str:
     facts = entry.facts
     if facts is None:
         return ""
-    size = f"{facts.frames} frames of {facts.width} x {facts.height} pixels"
+    frames = f"{facts.frames} frames of {facts.width} x {facts.height} pixels"
     words = shorten(facts.words)
     model = shorten(facts.model, 40)
-    tuned_on = f"{facts.steps} steps on {words}, {size}, model {model}."
+    tuned_on = f"{facts.steps} steps on {words}, {frames}, model {model}."
     return f"{tuned_on} The run does not tune again." if tuning else tuned_on

@@ -85,7 +85,8 @@ class RunProgress:
         if self._window:
             done = self._window.number - 1
             said = f"{done} of {self._window.total} windows done"
-            windows = WindowsBar(said, done, round(1 - self.left, 3))
+            left = self._window.left / max(self._work, 1)
+            windows = WindowsBar(said, done, round(1 - left, 3))
         return ProgressView("running", text, self._detail(progress), stages, windows)
 
     def _as_progress(self, event: Stage | Progress | WindowStarted) -> Progress:
@@ -126,12 +127,6 @@ class RunProgress:
         if done > total:
             return f"redraw step {done - total} of {self._again}"
         return f"{unit} {done} of {total}"
-
-    @property
-    def left(self) -> float:
-        """The share of the work of all windows that is left when the present one
-        begins."""
-        return self._window.left / max(self._work, 1) if self._window else 1.0
 
 
 def stopped(last: object) -> ProgressView:
@@ -214,10 +209,6 @@ def _stages(
     bars = []
     for number, name in enumerate(names):
         _, title = _STAGES.get(name, ("", name.capitalize()))
-        filled = 0.0
-        if number < now:
-            filled = 1.0
-        elif number == now:
-            filled = round(share, 3)
-        bars.append(StageBar(title, filled, number == now, name in _LONG))
+        filled = share if number == now else float(number < now)
+        bars.append(StageBar(title, round(filled, 3), number == now, name in _LONG))
     return bars

@@ -53,6 +53,7 @@ from regrain.ui.views.shown import (
     RegionCard,
     TrackerView,
 )
+from regrain.ui.work.wording import size
 
 MAX_WHOLE = 32  # frames with whole masks in one view
 MAX_RUNS = 100_000  # characters of their run lengths
@@ -93,18 +94,12 @@ def recent(
     items = []
     for one in projects.listed(page):
         used = strftime("%Y-%m-%d %H:%M", localtime(one.used))
-        size = _size(one.size)
+        room = size(one.size)
         items.append(
-            RecentProject(one.key, one.title, one.picture, size, used, one.problem)
+            RecentProject(one.key, one.title, one.picture, room, used, one.problem)
         )
     folder = str(projects.root) if projects.root else ""
     return RecentView(folder, paths, projects.any_size, items, failed, projects.unkept)
-
-
-def _size(count: int) -> str:
-    if count < 1e6:
-        return f"{max(1, round(count / 1e3))} kB"
-    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
 def edits(request: EditRequest, files: Mapping[str, str]) -> list[EditView]:

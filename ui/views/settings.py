@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from types import MappingProxyType
 from typing import Any, cast
@@ -29,17 +30,12 @@ def parameters(method: str) -> Mapping[str, Parameter]:
         group = said.get("group", "More")
         has_choice = "const" not in said
         if has_choice and group:
-            shown[name] = Parameter(
-                said["title"],
-                said["description"],
-                said["type"],
-                group,
-                said.get("enum"),
-                said.get("minimum"),
-                said.get("maximum"),
-                said.get("reach"),
-                said.get("hint"),
-            )
+            told = {
+                field.name: said[field.name]
+                for field in fields(Parameter)
+                if field.name in said
+            }
+            shown[name] = Parameter(**told | {"group": group})
     return MappingProxyType(shown)
 
 

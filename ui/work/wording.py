@@ -37,6 +37,13 @@ def sentence(error: EditingError) -> str:
     return f"{place(error.field)}: {error.message}"
 
 
+def size(count: int) -> str:
+    """Say a number of bytes in kB, MB or GB."""
+    if count < 1e6:
+        return f"{max(1, round(count / 1e3))} kB"
+    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
 def duration(seconds: float) -> str:
     """Say seconds, minutes or hours in words."""
     if seconds < 90:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from itertools import product
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Literal
 
 import orjson
@@ -26,7 +26,7 @@ from regrain.ui.values import method_choice
 from regrain.ui.values.fields import Fields
 from regrain.ui.views import settings
 from regrain.ui.views.model_views import choice
-from regrain.ui.work import catalogue
+from regrain.ui.work.catalogue import Catalogue
 
 EXAMPLES = ASSETS / "examples"
 
@@ -135,23 +135,29 @@ def test_the_lines_of_a_project_are_shown(session, tmp_path):
     assert build_request(again, Edit(method="fatezero")).more_prompts == ("a fox",)
 
 
-def known(folder):
+class OneModel(Catalogue):
     """A catalogue of one model, in a folder, to which nothing is added."""
-    model = facts_at(ModelLocation("folder", str(folder)), folder.name)
-    return SimpleNamespace(
-        model=str,
-        loras_of=lambda names: names,
-        is_silent=lambda name: False,
-        values=lambda method, name, given, loras=(): catalogue.values(
-            method, model, given
-        ),
-    )
+
+    def __init__(self, folder):
+        self._only = facts_at(ModelLocation("folder", str(folder)), folder.name)
+
+    def _facts(self, model):
+        return self._only
+
+    def model(self, name):
+        return str(name)
+
+    def loras_of(self, added):
+        return []
+
+    def is_silent(self, model):
+        return False
 
 
 def given(folder, method, said, project=MappingProxyType({})):
     """What a page gives whose fields of a method say this."""
     fields = Fields(given={method: said})
-    return settings.given(known(folder), method, fields, project)
+    return settings.given(OneModel(folder), method, fields, project)
 
 
 def test_fields_come_from_the_declaration_and_what_is_usual_is_not_given(
@@ -177,7 +183,7 @@ def test_a_run_has_the_parameters_that_are_shown(tmp_path):
     """With a preset, with what a model recommends, and with both."""
     recommended = {"steps": 20, "guidance_scale": 4.0, "levels": "all"}
     write_json(tmp_path / "defaults.json", {"fatezero": recommended})
-    models = known(tmp_path)
+    models = OneModel(tmp_path)
 
     def of(given):
         return models.values("fatezero", "", given)
