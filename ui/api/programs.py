@@ -89,7 +89,8 @@ class Programs:
         report: Facts = dict(saved.finished.report)
         if note:
             report["warnings"] = [*report.get("warnings", ()), note]
-        return _answer(saved, report, asked.format)
+        name = file_in(asked.format) if _beside(asked.format) else "edited.mp4"
+        return FileData(path=saved.files[name]), without_paths(report)
 
     def segment(self, asked: SegmentImage, caller: Caller) -> Answer:
         """Find the mask of one object in a picture, or in a frame of a video, from
@@ -263,11 +264,6 @@ def add_api(programs: Programs) -> None:
 def _beside(format: str) -> str:
     """Return the format in which an edit is written beside its MP4; empty for none."""
     return "" if format == "mp4" else format
-
-
-def _answer(saved: Saved, report: Mapping[str, object], format: str) -> Answer:
-    name = file_in(format) if _beside(format) else "edited.mp4"
-    return FileData(path=saved.files[name]), without_paths(report)
 
 
 def without_paths(report: object) -> Any:

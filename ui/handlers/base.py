@@ -20,11 +20,9 @@ from regrain.editing.errors import EditingError, ResourceError
 from regrain.editing.models.files.location import BUILT_IN_MODEL, moving
 from regrain.editing.params.written import split_weight
 from regrain.editing.request.edit import Edit
-from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.folders import is_of_disk
 from regrain.ui.server.media import Media
 from regrain.ui.server.runs import Changes
-from regrain.ui.session.build_request import build_request
 from regrain.ui.session.session import Session
 from regrain.ui.session.session_store import SessionStore
 from regrain.ui.values.fields import Fields, Values
@@ -190,10 +188,6 @@ class Handlers:
         return self.catalogue.values(
             asked.method, asked.model, asked.params, asked.loras
         )
-
-    def requested(self, session: Session, fields: Fields) -> EditRequest:
-        """Return what would be run now; raises as `build_request` does, too."""
-        return build_request(session, self.asked(session, fields))
 
     def cards(self, session: Session, model: object = None) -> Changes:
         """Return the cards and the composed prompt; of a chosen model also whether it

@@ -62,19 +62,17 @@ class CheckHandlers(Handlers):
 
         The values of the fields are kept: they are the page's last.
         """
-        with suppress(EditingError):  # of a clip that the page has left
-            given = Fields.of(*fields)
-            self.described(request, words).fields = given
-            if self.load_ahead:
-                self.load_ahead(self.catalogue.model(given.model))
         shown: Changes = {}
-        with suppress(EditingError):  # said by the run
+        with suppress(EditingError):  # of a clip that the page has left
             session, remarks = self._check(request, words, fields)
+            session.fields = Fields.of(*fields)
             shown |= self.told(session)
             shown["checks"] = self._view(remarks)
             if session.refused and checks.first_wrong(remarks) is None:
                 session.refused = False
                 shown["progress"] = None
+            if self.load_ahead:
+                self.load_ahead(self.catalogue.model(session.fields.model))
         return shown | self.weigh(request, *fields)
 
     @outputs("progress", "checks")

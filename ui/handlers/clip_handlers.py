@@ -27,7 +27,7 @@ from regrain.ui.handlers.base import (
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.server.own_machine import duplicate
 from regrain.ui.server.runs import Changes
-from regrain.ui.session.build_request import whole_masks
+from regrain.ui.session.build_request import build_request, whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.values.fields import Fields
@@ -197,9 +197,10 @@ class ClipHandlers(SettingHandlers):
             session = self.described(request, words)
             with told_if_full():
                 with session.lock:
-                    asked = self.requested(session, Fields.of(*fields))
-                    whole = whole_masks(session, asked)
-                saved = self.files.save(session, asked, whole, page_of(request))
+                    asked = self.asked(session, Fields.of(*fields))
+                    wanted = build_request(session, asked)
+                    whole = whole_masks(session, wanted)
+                saved = self.files.save(session, wanted, whole, page_of(request))
         except StaleEvent:
             return {}
         except EditingError as error:

@@ -32,7 +32,6 @@ from regrain.ui.server.media import data_url
 from regrain.ui.server.run_queue import RunQueue
 from regrain.ui.server.runs import Changes
 from regrain.ui.server.worker import in_thread
-from regrain.ui.session.session import Session
 from regrain.ui.values.fields import Fields
 from regrain.ui.views import session_views
 from regrain.ui.views.model_views import control_view
@@ -235,16 +234,12 @@ class MaskModelHandlers(FetchHandlers):
         yield shown
 
     def _done(self, page: str) -> Changes:
+        """Say that it is here; the canvas offers it."""
         found = finders().get(SUGGESTED.name)
         note = f"It takes {found.cost()}." if found else ""
         shown: Changes = {"fetch": FetchView("done", _TITLE, note)}
-        return shown_again(self.visits.find(page)) | shown
-
-
-def shown_again(session: Session | None) -> Changes:
-    """Show the mask models on a page to which one has come."""
-    shown: Changes = {"fetch": offer()}
-    if session:
-        with session.lock:
-            shown["canvas"] = session_views.canvas(session, session.rev, None)
-    return shown
+        session = self.visits.find(page)
+        if session:
+            with session.lock:
+                shown["canvas"] = session_views.canvas(session, session.rev, None)
+        return shown

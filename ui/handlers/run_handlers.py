@@ -34,7 +34,12 @@ from regrain.ui.handlers.tracking import Tracking, look
 from regrain.ui.server.run_queue import RunQueue, Visitor
 from regrain.ui.server.runs import Changes, RunThread, watch
 from regrain.ui.server.worker import in_thread
-from regrain.ui.session.build_request import composed, whole_masks, with_cuts
+from regrain.ui.session.build_request import (
+    build_request,
+    composed,
+    whole_masks,
+    with_cuts,
+)
 from regrain.ui.session.clips import OpenedClip
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.values import method_choice
@@ -262,7 +267,8 @@ class RunHandlers(Handlers):
     def _plan(self, session: Session, page: str, form: RunForm) -> list[RunJob]:
         """Return the runs that were asked for; an EditingError if there can be none."""
         asked = form.session
-        request = with_cuts(self.requested(asked, form.fields), asked)
+        request = build_request(asked, self.asked(asked, form.fields))
+        request = with_cuts(request, asked)
         request, opened = attempt(
             form.attempt,
             form.attempt_frame,

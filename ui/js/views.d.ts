@@ -166,7 +166,6 @@ export interface MaskView {
   key: boolean;
   /** Title of the model that found it */
   by: string;
-  score: number;
 }
 
 /** Who finds masks, and who follows them. */
@@ -181,7 +180,6 @@ export interface MaskFinders {
 export interface TrackerView {
   name: string;
   title: string;
-  cost: string;
 }
 
 /** Who finds masks. */

@@ -12,7 +12,7 @@ import importlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass, replace
 from functools import partial, wraps
@@ -75,11 +75,9 @@ def _send(work: Heavy, request: EditRequest) -> Iterator[object]:
     return work(portable(request))
 
 
-def _send_clip(
-    work: Heavy, clip: Clip, keys: object, start: int, stop: int, **how: object
-) -> object:
+def _send_clip(work: Heavy, clip: Clip, keys: object, **how: object) -> object:
     """Call work on a lent GPU with a clip and its key frames."""
-    return work(held_clip(clip), keys, start, stop, how)
+    return work(held_clip(clip), keys, **how)
 
 
 def _segment(here: Heavy, there: Heavy, *points: object, **how: object) -> object:
@@ -188,11 +186,6 @@ def _portably(work: Heavy, request: EditRequest) -> Iterator[object]:
 
 
 def _propagated(
-    propagate: Heavy,
-    clip: Clip,
-    keys: object,
-    start: int,
-    stop: int,
-    how: Mapping[str, object],
+    propagate: Heavy, clip: Clip, keys: object, **how: object
 ) -> Iterator[object]:
-    yield from propagate(clip, keys, start=start, stop=stop, **how)
+    yield from propagate(clip, keys, **how)

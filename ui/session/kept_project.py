@@ -114,11 +114,10 @@ def read_page(folder: Path) -> Content:
     """Read a page.json; a RequestError if it is damaged, or of a later version."""
     try:
         content = json.loads((folder / PAGE).read_bytes())
-    except (OSError, ValueError):
+        is_newer = content["version"] > VERSION
+    except (OSError, ValueError, LookupError, TypeError):
         raise damaged() from None
-    if not isinstance(content, dict) or not isinstance(content.get("version"), int):
-        raise damaged()
-    if content["version"] > VERSION:
+    if is_newer:
         raise RequestError(
             "project", "It was made by a newer Regrain. Update this one to open it."
         )

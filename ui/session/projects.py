@@ -56,7 +56,7 @@ from regrain.ui.session.kept_results import RESULTS, keep_result
 from regrain.ui.session.project_file import describe_work
 from regrain.ui.session.returned import Returned
 from regrain.ui.session.session import Session, first_words
-from regrain.ui.values.adapters import Entries, Entry
+from regrain.ui.values.adapters import AdapterList, Entry
 from regrain.ui.values.fields import Fields
 from regrain.ui.values.kept import MASKS, Content, MaskFiles
 
@@ -159,11 +159,10 @@ class Projects:
         title = str(content.get("title") or folder.name)
         return Listed(folder.name, title, used, size, shown)
 
-    def of_page(self, page: str) -> str | None:
-        """Return the key of the project that a page had open last; None if it had
+    def of_page(self, page: str) -> Path | None:
+        """Return the folder of the project that a page had open last; None if it had
         none."""
-        newest = max(self._folders(page), key=_used, default=None)
-        return newest and newest.name
+        return max(self._folders(page), key=_used, default=None)
 
     def folder_of(self, key: object, page: str | None = None) -> Path:
         """Return a project's folder; a RequestError if there is none of this key, or
@@ -185,13 +184,12 @@ class Projects:
 
     # Opened
 
-    def open(self, key: object, media: Media, page: str) -> Returned:
+    def open(self, folder: Path, media: Media, page: str) -> Returned:
         """Open the clip of a project, which this process holds from now on.
 
         Raises:
             EditingError: It cannot be read, or another process holds it.
         """
-        folder = self.folder_of(key)
         lock = hold(folder)
         try:
             kept = KeptProject.read(folder, lock)
@@ -278,13 +276,10 @@ class Projects:
                 region.picture for state in states for region in state.regions.values()
             }
             opened = session.opened
-            adapters = session.adapters
-            entries = dict(adapters.entries)
-            chosen = adapters.chosen
         folder = kept.folder
         _put_aside(session, kept)
-        content |= _keep_clip(opened, folder)
-        content |= _keep_adapters(entries, chosen, folder)
+        content |= _keep_clip(opened, kept)
+        content |= _keep_adapters(session.adapters, folder)
         content |= {"version": VERSION, "title": opened.title, "page": page}
         content["results"] = [run.key for run in runs]
         for name in masks.named.keys() - kept.masks:
@@ -299,7 +294,6 @@ class Projects:
             picture = runs[0].picture if runs else data_url(middle, _SIDE, 80)
             write_bytes(folder / _PICTURE, picture.encode())
         kept.content = content
-        kept.note(*_clip_files(content))
         kept.write_page()
         keys = {*content["results"]}
         for gone in kept.results - keys:
@@ -396,12 +390,6 @@ class Projects:
             number += 1
 
 
-def _clip_files(content: Content) -> list[str]:
-    """List the files of a clip in a project."""
-    own = content["file"]
-    return [content["clip"]["path"], *([own["path"]] if own else ())]
-
-
 def _put_aside(session: Session, kept: KeptProject) -> None:
     """Keep what a person changed while the page was open, and say where it is."""
     aside = kept.put_aside()
@@ -443,10 +431,11 @@ def is_worth(session: Session) -> bool:
     return before != list(map(words, session.state.regions.values()))
 
 
-def _keep_clip(opened: OpenedClip, folder: Path) -> Content:
+def _keep_clip(opened: OpenedClip, kept: KeptProject) -> Content:
     """Link the clip into a project's folder, and say which part of it is used."""
     clip = opened.request.clip
-    described = put_clip(opened.request, folder, link_into)
+    described = put_clip(opened.request, kept.folder, link_into)
+    kept.note(described["path"])
     content: Content = {
         "clip": described,
         "example": opened.name,
@@ -457,7 +446,8 @@ def _keep_clip(opened: OpenedClip, folder: Path) -> Content:
         original = described["path"]
         if not isinstance(clip, VideoClip) or clip.path != opened.file:
             original = f"original{opened.file.suffix.lower()}"
-            link_into(opened.file, folder / original)
+            link_into(opened.file, kept.folder / original)
+            kept.note(original)
         content["file"] = {
             "path": original,
             "start": opened.start,
@@ -467,11 +457,12 @@ def _keep_clip(opened: OpenedClip, folder: Path) -> Content:
     return content
 
 
-def _keep_adapters(entries: Entries, chosen: Entry | None, folder: Path) -> Content:
+def _keep_adapters(adapters: AdapterList, folder: Path) -> Content:
     """Link the tuned models of a page, and say which is chosen."""
     kept = []
     used = ""
-    for entry in entries.values():
+    chosen = adapters.chosen
+    for entry in list(adapters.entries.values()):
         file = Path(entry.path)
         if not file.is_file():
             continue

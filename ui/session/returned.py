@@ -23,7 +23,6 @@ from regrain.ui.session.kept_results import RESULTS, take_result
 from regrain.ui.session.project_file import take_work
 from regrain.ui.session.session import Session
 from regrain.ui.values.fields import Fields
-from regrain.ui.values.history import PastRun
 from regrain.ui.values.kept import MASKS, MaskFiles
 from regrain.ui.values.layers import MaskLayer
 from regrain.ui.values.state import State
@@ -94,7 +93,11 @@ class Returned:
                 session.chosen_model = str(session.fields.model)
         kept.adapter = content.get("adapter", "")
         session.adapters.restore(content.get("adapters", ()), kept.adapter, self._here)
-        runs = [*filter(None, map(self._result, content.get("results", ())))]
+        runs = []
+        for key in content.get("results", ()):
+            place = kept.folder / RESULTS / key
+            if run := take_result(place, self._here, self._media, self._page):
+                runs.append(run)
         session.history.restore(runs)
         kept.masks = {file.name for file in (kept.folder / MASKS).glob("*")}
         kept.results = {run.key for run in runs}
@@ -103,10 +106,6 @@ class Returned:
         session.returned = True
         if self._hand:
             self._take_by_hand(session, self._hand, words, asked)
-
-    def _result(self, key: str) -> PastRun | None:
-        place = self._kept.folder / RESULTS / key
-        return take_result(place, self._here, self._media, self._page)
 
     def _open_clip(self, served: Path, examples: Examples) -> OpenedClip:
         content = self._kept.content

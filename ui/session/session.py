@@ -16,19 +16,18 @@ from regrain.editing.errors import RequestError
 from regrain.editing.media.labels import Labels, mask_of, open_regions
 from regrain.editing.media.lazy_frames import LazyFrames
 from regrain.editing.models.files.location import BUILT_IN_MODEL
-from regrain.editing.request.boxes import check_focus
+from regrain.editing.request.boxes import check_focus, read_focus
 from regrain.masks.draw import pack_copy
-from regrain.masks.models.finders import usual_tracker
+from regrain.masks.models.finders import usual, usual_tracker
 from regrain.ui.server.runs import RunThread
 from regrain.ui.session.clips import MAX_FRAMES, OpenedClip
 from regrain.ui.session.kept_project import KeptProject
 from regrain.ui.values.adapters import AdapterList
 from regrain.ui.values.cutout import Cutout
 from regrain.ui.values.fields import Fields
-from regrain.ui.values.focus import edges_of_regions, on_other_frames
+from regrain.ui.values.focus import edges_of_regions
 from regrain.ui.values.history import History
 from regrain.ui.values.layers import CLICKS, Key, Mask, MaskLayer, run_lengths
-from regrain.ui.values.mask_models import usual_finder
 from regrain.ui.values.plates import Carrier, focus_in, region_in
 from regrain.ui.values.state import MAX_NAME, MOST_TEXT, REST, State, Undo
 
@@ -205,7 +204,9 @@ class Session(ClipWork):
         self.adapters.chosen = chosen
         self.state = before.state.on_frames(places, len(opened.frames))
         self.steps = before.steps.on_frames(places, len(opened.frames))
-        vars(self).update(before.words, focus=on_other_frames(before.focus))
+        vars(self).update(before.words)
+        if read_focus(before.focus).kind == "boxes":
+            self.focus = "on"  # boxes hold for their own frames alone: found anew
         self.fields = before.fields
         self.filled = before.filled
         self.kept = before.kept
@@ -281,8 +282,9 @@ class Session(ClipWork):
 
     @property
     def finder(self) -> str:
-        """The mask model that answers clicks unless a region chooses another."""
-        return usual_finder(self.opened.drawn, self.fallback)
+        """The mask model that answers clicks unless a region chooses another: on real
+        clips a SAM, or cuts."""
+        return self.fallback if self.opened.drawn else usual(drawn=False).name
 
     # Regions and words
 

@@ -123,16 +123,16 @@ class SessionStore:
     def _back(self, page: str) -> tuple[Session | None, str]:
         """Return the work of a page that was put away, or was lost with the process
         before; None if it has no project, or one that cannot be opened, and why."""
-        key = self.projects.of_page(page)
-        if key is None:
+        folder = self.projects.of_page(page)
+        if folder is None:
             return None, ""
         try:
-            back = self.projects.open(key, self.media, page)
+            back = self.projects.open(folder, self.media, page)
             session = Session(back.opened, self._finder)
             back.take(session)
         except EditingError as error:
             log.warning("a project could not be opened: %s", error)
-            return None, f"{key}: {error.message}"
+            return None, f"{folder.name}: {error.message}"
         return session, ""
 
     def open_project(self, page: str, key: object) -> Session:
@@ -152,7 +152,7 @@ class SessionStore:
                     "project", "It is open in another window. Go on there, or close it."
                 )
             self.put_away(other)
-        back = self.projects.open(key, self.media, page)
+        back = self.projects.open(folder, self.media, page)
         session = self.get(page, back.opened)
         self.projects.keep(page, session)
         with session.lock:

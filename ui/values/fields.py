@@ -27,8 +27,10 @@ class Fields:
 
     @property
     def names(self) -> list[str]:
-        """The names of what is added, with their weights."""
-        return names_in(self.added)
+        """The names of what is added, with their weights; none of what no page sends."""
+        return (
+            [str(name) for name in self.added] if isinstance(self.added, list) else []
+        )
 
     def giving(self, method: str, given: Values) -> Fields:
         """Return the same fields with other parameters of a method."""
@@ -58,16 +60,11 @@ class Fields:
         said = content if isinstance(content, dict) else {}
         names = cls.__dataclass_fields__
         taken = {name: value for name, value in said.items() if name in names}
-        taken["given"] = _by_method(taken.get("given"))
+        given = taken.get("given")
+        methods = given if isinstance(given, dict) else {}
+        taken["given"] = {
+            method: values
+            for method, values in methods.items()
+            if isinstance(values, dict)
+        }
         return cls(**taken)
-
-
-def names_in(value: object) -> list[str]:
-    """Return the names in a list that a page sent; none of anything else."""
-    return [str(name) for name in value] if isinstance(value, list) else []
-
-
-def _by_method(given: object) -> dict[str, Values]:
-    """Return what is given by method; nothing of what no page sends."""
-    methods = given if isinstance(given, dict) else {}
-    return {name: said for name, said in methods.items() if isinstance(said, dict)}

@@ -10,7 +10,6 @@ import numpy as np
 
 from regrain.editing.media.labels import Extents, edges_of
 from regrain.editing.media.lazy_frames import Size
-from regrain.editing.request.boxes import read_focus
 from regrain.ui.values.layers import Key, laid_over
 
 if TYPE_CHECKING:
@@ -54,9 +53,3 @@ def extents_of(state: State, edges: Callable[[Stack], Edges]) -> Extents:
         for label, found in edges(tuple(stack)).items():
             extents[label][frame] = found
     return extents
-
-
-def on_other_frames(focus: str) -> str:
-    """Return what is asked of other frames of the same file: boxes hold for theirs
-    alone, so that they are found anew."""
-    return "on" if read_focus(focus).kind == "boxes" else focus

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from regrain.editing.storage.memory import LEAST_WINDOW, need_of
-
 
 @dataclass(frozen=True)
 class Known:
@@ -29,14 +27,6 @@ class Known:
     size: int
     counted: bool = False
     steps: int = 50
-
-    @property
-    def memory(self) -> int:
-        """Bytes that it takes at least on a graphics card, block by block in short
-        windows at the smallest side that it is used at."""
-        need = need_of(self.family)
-        assert need is not None, self.family
-        return need.on_gpu(LEAST_WINDOW, free=0)
 
 
 KNOWN = (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from regrain.editing.errors import RequestError, suggest
 from regrain.masks.models.checkpoints import title_of
-from regrain.masks.models.finders import MaskModel, finders, usual
+from regrain.masks.models.finders import MaskModel, finders
 
 
 def title(name: str) -> str:
@@ -15,14 +15,6 @@ def title(name: str) -> str:
     none."""
     known = finders().get(name)
     return known.title if known else title_of(name)
-
-
-def usual_finder(drawn: bool, fallback: str) -> str:
-    """Return the finder of a clip's masks, unless a region chooses another: on real
-    ones a SAM, or cuts."""
-    if drawn:
-        return fallback
-    return usual(drawn).name
 
 
 def click_models(fallback: str) -> dict[str, MaskModel]:

@@ -30,9 +30,9 @@ def before_run(asked: EditRequest, last: float | None) -> TriesView:
     """
     count = len(asked.clip)
     frames = "frame" if count == 1 else "frames"
-    size = f"{count} {frames}, {asked.params['steps']} steps{_memory(asked)}."
-    units = len(asked.clip) * float(str(asked.params["steps"]))
-    seconds = guess(asked.model, units) if last is None else last
+    steps = asked.params["steps"]
+    size = f"{count} {frames}, {steps} steps{_memory(asked)}."
+    seconds = guess(asked.model, count * float(str(steps))) if last is None else last
     return TriesView(f"{size} It takes {length(seconds)} here.", seconds > _ELSEWHERE)
 
 

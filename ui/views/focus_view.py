@@ -42,14 +42,10 @@ def focus_view(session: Session, asked: EditRequest) -> FocusView:
             shown_boxes.append(FocusBox(path, label, round(float(gain), 1)))
     if not shown_boxes:
         return shown
-    # Of regions whose margin nobody has changed.
-    run = {
-        one.label: region_in(one, asked.clip.size, size).margin
-        for one in with_margins(asked, found).regions
-    }
-    margins = {
-        str(one.label): (one.effective_margin(size), run[one.label])
-        for one in asked.regions
-        if one.margin is None
-    }
+    margins = {}
+    run = with_margins(asked, found).regions
+    for one, in_run in zip(asked.regions, run, strict=True):
+        if one.margin is None:  # nobody has changed it
+            margin = region_in(in_run, asked.clip.size, size).margin
+            margins[str(one.label)] = one.effective_margin(size), margin
     return replace(shown, boxes=shown_boxes, margins=margins)

@@ -21,7 +21,7 @@ from regrain.editing.params.written import KINDS
 from regrain.editing.pipeline.beforehand import PlannedTuning
 from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.editing.storage.devices import choose_device, device_name
-from regrain.editing.storage.memory import free_memory, need_of
+from regrain.editing.storage.memory import LEAST_WINDOW, free_memory, need_of
 from regrain.ui.server import dropped_models
 from regrain.ui.values.adapters import AdapterList, Entries, Entry
 from regrain.ui.values.known_models import KNOWN, Known
@@ -87,28 +87,27 @@ def _this_machine() -> str:
     )
 
 
-def _fit(known: Known) -> str:
-    """Say whether a model fits here, and how long it takes for a clip of 16 frames."""
-    need = need_of(known.family)
-    fits = need.fits() if need else "not known"
-    if fits == "does not fit":
-        return fits
-    return f"{fits}; {length(guess(known.id, 16 * known.steps))} a clip"
-
-
 def _listing(id: str, known: Known | None) -> ListingView:
-    """Show a model of the hub, with what is known of it before it is fetched."""
+    """Show a model of the hub, with what is known of it before it is fetched: whether it
+    fits here, and how long it takes for a clip of 16 frames."""
     if known is None:
         return ListingView(id)
     fetched = size(known.size)
+    need = need_of(known.family)
+    assert need is not None, known.family
+    # block by block in short windows, at the smallest side that it is used at
+    least = need.on_gpu(LEAST_WINDOW, free=0)
+    fits = need.fits()
+    if fits != "does not fit":
+        fits = f"{fits}; {length(guess(known.id, 16 * known.steps))} a clip"
     return ListingView(
         id,
         known.title,
         known.good,
         known.licence,
         size=f"at least {fetched}" if known.counted else fetched,
-        memory=f"at least {size(known.memory)}",
-        here=_fit(known),
+        memory=f"at least {size(least)}",
+        here=fits,
     )
 
 

@@ -200,16 +200,8 @@ def _mask_models(session: Session) -> MaskFinders:
         choices.append(
             FinderView(model.name, model.title, model.cost(), hint, model.built_in)
         )
-    following = [
-        TrackerView(model.name, model.title, model.cost())
-        for model in trackers().values()
-    ]
-    return MaskFinders(
-        choices,
-        following,
-        session.tracker,
-        session.finder,
-    )
+    following = [TrackerView(model.name, model.title) for model in trackers().values()]
+    return MaskFinders(choices, following, session.tracker, session.finder)
 
 
 def _clip(opened: OpenedClip) -> ClipView:
@@ -249,13 +241,11 @@ def _whole_masks(
         for label, layer in session.state.layers.items():
             if frame in layer.keys or frame in layer.track:
                 key = layer.keys.get(frame, Key())
-                score = 1.0 if key.counts else round(layer.score.get(frame, 0.0), 3)
                 masks[str(label)] = MaskView(
                     runs=session.run_lengths(label, frame),
                     points=[[x, y, int(inside)] for x, y, inside in key.points],
                     key=key.counts,
                     by=title(key.by) if key.found else "",
-                    score=score,
                 )
         changes[str(frame)] = masks
         left -= sum(len(mask.runs) for mask in masks.values())

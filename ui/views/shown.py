@@ -189,7 +189,6 @@ class MaskView(View):
     points: list[list[float]]  # [x, y, whether it belongs to the region]
     key: bool
     by: str  # title of the model that found it
-    score: float
 
 
 class MaskFinders(View):
@@ -206,12 +205,12 @@ class TrackerView(View):
 
     name: str
     title: str
-    cost: str
 
 
 class FinderView(TrackerView):
     """Who finds masks."""
 
+    cost: str
     hint: str
     previews: bool  # whether it is quick enough to show a mask before the click
 

@@ -150,38 +150,35 @@ class Jobs:
 def _save(job: RunJob, finished: Finished, folder: Path) -> Saved:
     """Write the files of a result into a folder."""
     request = job.request
+    opened = job.opened
     out = folder / "out"
-    whole = stretch_of(job.opened) if job.opened else None
-    report = write_outputs(
-        finished.result, request, finished.report, out, whole=whole or False
+    whole = stretch_of(opened) if opened else None
+    report = dict(
+        write_outputs(
+            finished.result, request, finished.report, out, whole=whole or False
+        )
     )
     (layers, *_) = layers_of(finished.result, request.clip)
-    report = dict(report)
-    if job.opened:
+    archive = pack_project(request, job.whole, folder)
+    files = {name: str(out / name) for name in _SHOWN if (out / name).is_file()}
+    files[archive.name] = str(archive)
+    if job.format:
+        name = file_in(job.format)
+        write_format(job.format, layers, folder / name)
+        files[name] = str(folder / name)
+    source = None
+    copies = {}
+    if opened:
         room = max(_MOST_LAYERS, disk_usage(folder).free // _SHARE)
         if 3 * prod(layers.matte.shape) <= room:
             keep_layers(layers, folder / LAYERS)
         else:
             warnings = cast(list[str], report["warnings"])
             report["warnings"] = [*warnings, _NO_LAYERS]
-    archive = pack_project(request, job.whole, folder)
-    files = {}
-    for name in _SHOWN:
-        path = out / name
-        if path.is_file():
-            files[name] = str(path)
-    files[archive.name] = str(archive)
-    if job.format:
-        name = file_in(job.format)
-        write_format(job.format, layers, folder / name)
-        files[name] = str(folder / name)
-    source = (
-        link_or_copy(job.opened.source, folder / "source.mp4") if job.opened else None
-    )
-    copies = {}
-    if job.opened and job.opened.size != request.clip.size:
-        for name in EDITS[: len(request.targets)]:
-            copies[name] = _copied(out / name, folder / f"shown_{name}", job.opened)
+        source = link_or_copy(opened.source, folder / "source.mp4")
+        if opened.size != request.clip.size:
+            for name in EDITS[: len(request.targets)]:
+                copies[name] = _copied(out / name, folder / f"shown_{name}", opened)
     finished = replace(finished, report=report)
     return Saved(finished, files, folder, source, copies)
 

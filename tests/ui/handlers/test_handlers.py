@@ -285,7 +285,7 @@ def test_a_full_disk_is_told_as_one(clips, monkeypatch, session, runs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(RunHandlers, "_plan", full)
-    monkeypatch.setattr(ClipHandlers, "requested", full)
+    monkeypatch.setattr(ClipHandlers, "asked", full)
     said = {"id": session.id, "have": 0, "source_prompt": "a cat"}
     assert "disk" in clips.save(REQUEST, said, *FIELDS)["progress"].text
     _, form = runs._form(REQUEST, said, FIELDS)

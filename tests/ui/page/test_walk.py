@@ -31,6 +31,7 @@ from records import recorded
 from regrain.editing.models.adapters import save_adapter
 from regrain.editing.pipeline import beforehand
 from regrain.editing.storage.local_models import ASSETS
+from regrain.editing.storage.memory import Need
 from regrain.ui.page import build as building
 from regrain.ui.page.layout import Tools
 from regrain.ui.server.media import Media
@@ -97,7 +98,7 @@ def page(tmp_path) -> Iterator[PageEvents]:
         mock.patch.object(beforehand, "loaded_backbone", return_value=None),
         # what is said of models to get is this machine's
         mock.patch.object(model_views, "_this_machine", return_value="A machine."),
-        mock.patch.object(model_views, "_fit", return_value="about 9 frames fit"),
+        mock.patch.object(Need, "fits", return_value="does not fit"),
         mock.patch.dict(os.environ, environment),
     ):
         made = building.build(tools, examples, media, model, tmp_path / "projects")

@@ -217,7 +217,7 @@ def test_each_change_is_given_with_each_preset_and_what_a_model_recommends(
         folder.mkdir()
     write_json(recommending / "defaults.json", {method: {"steps": 21}})
     presets = METHODS[method].Params.PRESETS
-    for models, preset in product(map(known, (plain, recommending)), presets):
+    for models, preset in product(map(OneModel, (plain, recommending)), presets):
         project = {"preset": preset}
         asked = Edit(method=method, params=project)
         fields = settings.fields_of(models, asked, "", [])
