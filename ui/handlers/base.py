@@ -6,11 +6,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import gradio as gr
@@ -48,44 +49,9 @@ SESSION = (
 FIELDS = ("model", "added", "settings")
 
 
-@dataclass(frozen=True)
-class Components:
-    """The components that events change."""
-
-    head: gr.HTML  # the header, whose script asks for the work of its page
-    gallery: gr.HTML
-    recent: gr.HTML  # projects on this machine
-    mask_file: gr.UploadButton
-    canvas: gr.HTML
-    fetch: gr.HTML
-    player: gr.HTML
-    history: gr.HTML
-    live: gr.HTML
-    result: gr.HTML
-    losses: gr.HTML
-    cards: gr.HTML
-    prompt: gr.HTML
-    useless: gr.HTML  # in place of Run
-    words: gr.HTML  # what the built-in model knows
-    run: gr.Button
-    tries: gr.HTML
-    focus: gr.HTML  # the box that is edited, on the picture
-    stop: gr.Button
-    progress: gr.HTML
-    queue: gr.HTML  # runs that wait for the one before
-    download: gr.HTML
-    method: gr.HTML
-    adapters: gr.HTML
-    adapter_file: gr.UploadButton
-    takes: gr.HTML
-    checks: gr.HTML
-    quality: gr.HTML
-    hub: gr.HTML
-    addons: gr.HTML
-    model: Component
-    added: Component
-    settings: gr.HTML  # parameters, seed, how many variants
-    control: gr.HTML  # helps to write the parameter of control networks
+class Components(SimpleNamespace):
+    """The components that events change, by the names that `ui.page.layout` gives
+    them."""
 
     @property
     def fields(self) -> list[Component]:
@@ -130,6 +96,8 @@ class Handlers:
         """Return what a page asks for: its fields, and what its project says where
         there is no field."""
         model = self.catalogue.model(fields.model)
+        # of a model that does not say itself what it predicts
+        prediction = fields.prediction if self.catalogue.is_silent(model) else ""
         return replace(
             session.opened.request.asked,
             method=session.method,
@@ -137,16 +105,9 @@ class Handlers:
             params=self.given_params(session, fields),
             model=model,
             seed=fields.seed,  # checked with the request
-            prediction=self._predicted(model, fields.prediction),
+            prediction=str(prediction or ""),  # checked with the request
             **self._added(session, model, fields.added),
         )
-
-    def _predicted(self, model: str, given: object) -> str:
-        """Return what a model is said to predict; nothing of one that says it
-        itself."""
-        if not given or not self.catalogue.is_silent(model):
-            return ""
-        return str(given)  # checked with the request
 
     def _added(self, session: Session, model: str, given: object) -> dict[str, object]:
         """Return what a page adds to the model, by field of `Edit`; its project's until
@@ -212,10 +173,6 @@ class Handlers:
     def settings(self, method: str, fields: Fields) -> SettingsView:
         """Return the settings of a method; see `settings.view`."""
         return settings.view(self.catalogue, method, fields)
-
-    def fields_of(self, asked: Edit, model: str, added: Sequence[str]) -> Fields:
-        """Return the fields that ask for an edit; see `settings.fields_of`."""
-        return settings.fields_of(self.catalogue, asked, model, added)
 
     def added(self, names: list[str], model: object = BUILT_IN_MODEL) -> Changes:
         """Return the names of what is added to a model, in their field."""

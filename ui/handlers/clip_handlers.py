@@ -31,7 +31,7 @@ from regrain.ui.session.build_request import build_request, whole_masks
 from regrain.ui.session.clip_files import ClipFiles, uploaded
 from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.values.fields import Fields
-from regrain.ui.views import model_views, result_views, session_views
+from regrain.ui.views import model_views, result_views, session_views, settings
 from regrain.ui.views.shown import GalleryFailed, NoticeView
 
 _USELESS = NoticeView(
@@ -67,12 +67,12 @@ class SettingHandlers(Handlers):
             names = for_method(said.names, str(said.model), of_fields, method)
             before = said.given.get(of_fields, {})
             fields_then = replace(said.on_clip(method, before), added=names)
-            settings = self.method(method, fields_then)
+            shown = self.method(method, fields_then)
             with session.lock:
                 session.method = method
         except EditingError:
             return {}
-        shown = self.cards(session, said.model) | settings
+        shown |= self.cards(session, said.model)
         return shown | self.added(names, said.model)
 
     @outputs(
@@ -110,7 +110,8 @@ class SettingHandlers(Handlers):
             session.filled = model
             session.chosen_model = model
         asked = session.opened.request.asked
-        fields = self.fields_of(replace(asked, prediction=""), model, names)
+        asked = replace(asked, prediction="")
+        fields = settings.fields_of(self.catalogue, asked, model, names)
         fields = replace(fields, seed=said.seed, variants=said.variants, turn=said.turn)
         shown = self.method(session.method, fields)
         return shown | self.added(names, model)
@@ -216,7 +217,8 @@ class ClipHandlers(SettingHandlers):
         known = model if self.catalogue.is_usable(model) else BUILT_IN_MODEL
         fields = session.fields
         if fields is None:
-            fields = self.fields_of(opened.request.asked, known, names)
+            asked = opened.request.asked
+            fields = settings.fields_of(self.catalogue, asked, known, names)
         return {
             "gallery": session_views.gallery(self.catalogue.examples, opened.name),
             **self._shown(session, note, model),

@@ -28,7 +28,7 @@ from regrain.ui.server.runs import Changes
 from regrain.ui.session.clip_files import MADE_WITH
 from regrain.ui.session.session import Session
 from regrain.ui.values.history import Choices, PastRun, gone
-from regrain.ui.views import session_views
+from regrain.ui.views import session_views, settings
 from regrain.ui.views.result_views import compared, download_name, history_view
 from regrain.ui.views.shown import DownloadView
 from regrain.ui.work.jobs import LAYERS
@@ -99,7 +99,8 @@ class HistoryHandlers(Handlers):
         with session.lock:
             note = _take(session, choices)
         edit = choices.edit
-        fields = self.fields_of(edit, self.catalogue.model(edit.model), edit.added)
+        model_then = self.catalogue.model(edit.model)
+        fields = settings.fields_of(self.catalogue, edit, model_then, edit.added)
         shown = self.cards(session) | self.method(edit.method, fields)
         shown |= self.added(edit.added, edit.model)
         # A field that has the value already is left alone: a change of model fills all

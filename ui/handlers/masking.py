@@ -274,11 +274,9 @@ class Masking:
             session.redo()
         else:
             session.undo()
-        return (
-            f"Undo ends here: it keeps the last {MAX_UNDO} steps."
-            if session.cut
-            else ""
-        )
+        if session.steps.cut and not session.steps.past:  # more was done
+            return f"Undo ends here: it keeps the last {MAX_UNDO} steps."
+        return ""
 
     def _delete(self, session: Session, data: Data) -> None:
         # a tracker writes by label, and labels of deleted regions are given again

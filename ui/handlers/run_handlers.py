@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,7 +32,7 @@ from regrain.ui.handlers.base import (
 from regrain.ui.handlers.outputs import outputs
 from regrain.ui.handlers.tracking import Tracking, look
 from regrain.ui.server.run_queue import RunQueue, Visitor
-from regrain.ui.server.runs import Changes, RunThread, watch
+from regrain.ui.server.runs import Changes, RunThread, Steps, watch
 from regrain.ui.server.worker import in_thread
 from regrain.ui.session.build_request import (
     build_request,
@@ -234,9 +234,7 @@ class RunHandlers(Handlers):
         run.stop(stopped)
         return stopped
 
-    def work(
-        self, session: Session, page: str, run: RunThread
-    ) -> Generator[Changes, None, None]:
+    def work(self, session: Session, page: str, run: RunThread) -> Steps:
         """Run what a page asked for from first to last; what is not yet tracked is
         tracked before."""
         form: RunForm = run.asked
@@ -414,7 +412,7 @@ class _Display:
         self._progress = run_views.RunProgress(
             request.method, request.adapter, part, params.steps_again
         )
-        self._losses = model_views.LossCurve()
+        self._steps = 0  # of a tuning
         self._stage = ""
 
     def show(self, item: object) -> Changes:
@@ -427,10 +425,10 @@ class _Display:
                 if item.skip and self._run.skipped:
                     item.skip()  # all that comes after what was edited
                 return {"progress": self._progress.take(item)}
-            case WindowStarted():
-                return {"progress": self._progress.take(item)}
-            case Progress() | Losses() | Tuned():
+            case WindowStarted() | Progress():
                 return self._counted(item)
+            case Losses() | Tuned():
+                return self._learnt(item)
             case Preview():
                 shown = attention_views.live(item, self._job.request, self._stage)
                 return {"live": shown}
@@ -441,15 +439,19 @@ class _Display:
                 return self._saved(item)
         return {}
 
-    def _counted(self, item: Progress | Losses | Tuned) -> Changes:
-        """Show how far a run is, or what its tuning has learnt."""
+    def _counted(self, item: WindowStarted | Progress) -> Changes:
+        """Show how far a run is."""
+        if isinstance(item, Progress) and item.stage == "tuning":
+            self._steps = item.total
+        return {"progress": self._progress.take(item)}
+
+    def _learnt(self, item: Losses | Tuned) -> Changes:
+        """Show what a tuning has learnt."""
         shown: Changes = {}
         if isinstance(item, Tuned):
             shown["adapters"] = self._handlers.tuned_models(self._session)
-        if losses := self._losses.take(item):
+        if losses := model_views.curve(item.losses, self._steps):
             shown["losses"] = losses
-        elif isinstance(item, Progress):
-            shown["progress"] = self._progress.take(item)
         return shown
 
     def _saved(self, item: Saved) -> Changes:

@@ -54,7 +54,7 @@ class SessionHandlers(ClipHandlers):
         catalogue = self.catalogue
         if catalogue.changed:
             shown["model"] = gr.Dropdown(choices=catalogue.model_choices)
-            shown["addons"] = addons_view(catalogue, self.parts.added.value)  # type: ignore[attr-defined]
+            shown["addons"] = addons_view(catalogue, self.parts.added.value)
         return shown | self.look(request, BUILT_IN_MODEL, *others)
 
     @outputs("head")

@@ -176,7 +176,7 @@ def _wire_clips(clips: ClipHandlers) -> list[Dependency]:
         _on(p.canvas.trim, clips.trim, [p.cards, *p.fields], **TWO),
         _on(p.cards.prompts, clips.describe, p.cards, **MANY),
         _on(p.method.choose, clips.switch, p.fields, **IN_ORDER),
-        _on(p.model.change, clips.choose_model, p.fields, **QUIET),  # type: ignore[attr-defined]
+        _on(p.model.change, clips.choose_model, p.fields, **QUIET),
         _on(p.settings.preset, clips.choose_preset, p.fields, **IN_ORDER),
     ]
 

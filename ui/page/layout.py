@@ -39,7 +39,7 @@ from regrain.ui.views.shown import VocabularyView, WordGroup
 from regrain.ui.work.catalogue import Catalogue
 from regrain.ui.work.jobs import RunEdit
 
-Parts = dict[str, Any]  # by name in `Components`
+Parts = dict[str, Any]  # components by name
 _KEPT = "Your clips, masks, words and results stay until you delete them."
 # words that are typed, not chosen
 _LITTLE = {"a", "an", "and", "another", "at", "in", "is", "of", "on", "the", "with"}
@@ -75,8 +75,9 @@ def lay_out(
     recent = replace(session_views.recent(projects), items=[])
     shown: Parts = {}
     with gr.Row(elem_classes="rg-top"):
+        # Its script asks for the work of its page.
         shown["head"] = view("header", template=HEADER, elem_id="head")
-        # The gallery takes it into its menu.
+        # The projects of this machine; the gallery takes it into its menu.
         shown["recent"] = view("recent", recent)
         shown["gallery"] = view("gallery", gallery, elem_id="examples")
         view("tabs")
@@ -97,7 +98,7 @@ def _stage_column(start: Session | None, tools: Tools) -> Parts:
     shown: Parts = {
         "canvas": view("canvas", canvas),
         "player": view("player", player),
-        "focus": view("focus"),
+        "focus": view("focus"),  # the box that is edited, on the picture
         "fetch": view("fetch", offer()),
         "mask_file": gr.UploadButton(
             "Masks",
@@ -139,6 +140,7 @@ def _words_column(catalogue: Catalogue, start: Session | None, kept: bool) -> Pa
         shown |= _add_choices(catalogue, method)
         shown |= _add_weights(catalogue, method, asked, start)
         shown |= _add_settings(catalogue, method, asked)
+        # what the built-in model knows
         shown["words"] = _add_words(catalogue.groups, kept)
     result = made_result(start.opened) if start else None
     for name in ("live", "losses"):
@@ -194,8 +196,8 @@ def _add_settings(catalogue: Catalogue, method: str, asked: Edit) -> Parts:
     qualities = choices(method, shown.usual, shown.usual | shown.given[method])
     return {
         "quality": view("quality", qualities),
-        "settings": view("settings", shown),
-        # The settings take it beside its field.
+        "settings": view("settings", shown),  # with seed and number of variants
+        # It helps to write a parameter; the settings take it beside its field.
         "control": view(
             "control", control_view(catalogue.controls), elem_id="control-networks"
         ),
@@ -210,6 +212,7 @@ def _add_run() -> Parts:
                 "Stop", elem_id="stop", scale=1, visible=False, min_width=90
             ),
         }
+    # in place of Run
     shown["useless"] = view("notice", elem_id="useless")
     for name in ("tries", "takes", "progress", "queue"):
         shown[name] = view(name)

@@ -19,6 +19,7 @@ from regrain.ui.server.worker import start_thread
 
 log = logging.getLogger(__name__)
 Changes = dict[str, Any]  # what components show, by their names
+Steps = Generator[Changes, None, None]
 _GLANCE = 0.1  # seconds between looks of a page that watches
 
 
@@ -54,7 +55,7 @@ class RunThread:
         self._rev = 0
         self._lock = threading.Lock()
 
-    def begin(self, steps: Generator[Changes, None, None]) -> None:
+    def begin(self, steps: Steps) -> None:
         """Take the steps, each of which changes what the page shows, until they end or
         the run is stopped."""
         try:
@@ -97,7 +98,7 @@ class RunThread:
             self.over = True
         self.turn.stop()
 
-    def _work(self, steps: Generator[Changes, None, None]) -> None:
+    def _work(self, steps: Steps) -> None:
         finished = False
         try:
             with closing(steps):

@@ -28,6 +28,10 @@ MAX_VIDEO = 100_000_000
 MAX_ARCHIVE = 400_000_000  # bytes
 
 
+Opening = tuple[Session, str]
+"""A page's session, and what was left out or scaled, if anything."""
+
+
 class ClipFiles:
     """Opens clips for pages and saves their projects; an error leaves a page as it
     was."""
@@ -51,13 +55,13 @@ class ClipFiles:
         self.media.drop(old.folder)
         return session
 
-    def upload(self, page: str, file: Path) -> tuple[Session, str]:
+    def upload(self, page: str, file: Path) -> Opening:
         """Open an uploaded file, which moves into the page's folder; raises as
         `open_upload` does."""
         check_upload(file, self.visits.projects.any_size)
         return self._open(page, file, shutil.move)
 
-    def trim(self, page: str, part: object) -> tuple[Session, str]:
+    def trim(self, page: str, part: object) -> Opening:
         """Use another part of one's clip: `start` from 0, `stride` and `frames` from 1;
         raises likewise."""
         file = self.visits.get(page).opened.file
@@ -73,7 +77,7 @@ class ClipFiles:
             page, file, link_or_copy, start, max(1, stride), max(1, frames)
         )
 
-    def open_path(self, page: str, path: str) -> tuple[Session, str]:
+    def open_path(self, page: str, path: str) -> Opening:
         """Open a file that is here by its path, of any size; or a project folder.
 
         Raises:
@@ -105,7 +109,7 @@ class ClipFiles:
 
     def _open(
         self, page: str, file: Path, take: Callable[[Path, Path], object], *part: int
-    ) -> tuple[Session, str]:
+    ) -> Opening:
         with self.media.opening(page) as folder:
             kept = place_for(file, folder)
             take(file, kept)

@@ -31,6 +31,8 @@ from regrain.ui.session.session import Session, StaleEvent
 from regrain.ui.values.layers import Key
 from regrain.ui.values.state import MAX_REGIONS
 
+ByLabel = Mapping[int, str]
+"""Names or colours of labels."""
 Tracks = Mapping[int, Mapping[int, bytes]]
 """Packed masks by label and frame."""
 
@@ -75,9 +77,9 @@ def read_tracks(
     used: range,
     total: int,
     size: Size,
-    colors: Mapping[int, str],
+    colors: ByLabel,
     original: Size | None = None,
-) -> tuple[Tracks, Mapping[int, str]]:
+) -> tuple[Tracks, ByLabel]:
     """Read uploaded masks: one file, or a picture per frame.
 
     Args:
@@ -145,7 +147,7 @@ def write_tracks(
         write_masks(masks, out, colors, fps, names)
 
 
-def _take(session: Session, tracks: Tracks, names: Mapping[int, str]) -> list[str]:
+def _take(session: Session, tracks: Tracks, names: ByLabel) -> list[str]:
     """Make regions of masks that were read; returns their names. A MaskError if there
     are none, or too many."""
     if not tracks:

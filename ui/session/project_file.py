@@ -16,8 +16,8 @@ from regrain.editing.errors import RequestError, shorten
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.boxes import read_focus
 from regrain.masks.models.finders import usual_tracker
-from regrain.ui.session.session import WORDS, Session, Words
-from regrain.ui.values.kept import MASKS, Content, KeptRegion, MaskFiles, damaged
+from regrain.ui.session.session import Session, Words
+from regrain.ui.values.kept import MASKS, Content, KeptRegions, MaskFiles, damaged
 from regrain.ui.values.layers import KeptLayer, MaskLayer
 from regrain.ui.values.mask_models import trackers
 from regrain.ui.values.state import Shape, State, Undo
@@ -29,7 +29,7 @@ _STEPS = 20  # that undo and redo keep
 class _State:
     """A state of undo; its layers are numbers of those of all states."""
 
-    regions: tuple[KeptRegion, ...]
+    regions: KeptRegions
     layers: Mapping[int, int]
 
 
@@ -52,7 +52,7 @@ class _Work(Words):
     rev: int
     found: tuple[int, ...] | None = None
     shape: Shape
-    regions: tuple[KeptRegion, ...]
+    regions: KeptRegions
     layers: Mapping[int, KeptLayer]
     undo: _Steps | None = None  # older folders have none
 
@@ -100,8 +100,7 @@ def take_work(session: Session, content: Content, masks: MaskFiles) -> None:
     if work.shape != session.state.shape or work.method not in METHODS:
         raise damaged()
     session.state = _state(work.shape, work.layers, work.regions)
-    for name in WORDS:
-        setattr(session, name, getattr(work, name))
+    vars(session).update(work.words)
     if session.tracker not in trackers():  # one of an earlier version, or gone
         session.tracker = usual_tracker(session.opened.drawn)
     session.steps = steps
@@ -113,7 +112,7 @@ def take_work(session: Session, content: Content, masks: MaskFiles) -> None:
 def _state(
     shape: Shape,
     layers: Mapping[int, MaskLayer],
-    regions: tuple[KeptRegion, ...],
+    regions: KeptRegions,
 ) -> State:
     return State(shape, layers, {region.label: region for region in regions})
 

@@ -32,10 +32,11 @@ _OF_CLIP = ("path", "start", "stride", "frames", "deinterlace")
 
 @dataclass(frozen=True)
 class _ByHand:
-    """Changes that a person made to a project while no page had it."""
+    """Changes that a person made to a project while no page had it, if any."""
 
     names: list[str]  # of the files
-    request: EditRequest | None  # what they ask for; None if they cannot be read
+    # what they ask for; None if there are none, or they cannot be read
+    request: EditRequest | None = None
     problem: str = ""
     of_clip: bool = False  # whether it is another clip, or another part of it
     has_masks_of_page: bool = False
@@ -85,7 +86,7 @@ class Returned:
         content = kept.content
         session.open(self.opened, str(content.get("id", "")))
         words, asked = session.words, session.state
-        if self._hand is None or not self._hand.of_clip:
+        if not self._hand.of_clip:
             take_work(session, content, MaskFiles(self._here))
             fields = content.get("fields")
             if fields:
@@ -104,15 +105,14 @@ class Returned:
         kept.said = session.kept_values
         session.kept = kept
         session.returned = True
-        if self._hand:
-            self._take_by_hand(session, self._hand, words, asked)
+        if self._hand.names:
+            self._take_by_hand(session, words, asked)
 
     def _open_clip(self, served: Path, examples: Examples) -> OpenedClip:
         content = self._kept.content
         title = str(content.get("title", self._kept.folder.name))
-        hand = self._hand
-        by_hand = hand.request if hand else None
-        if hand and by_hand and hand.of_clip:
+        by_hand = self._hand.request
+        if by_hand and self._hand.of_clip:
             return prepare("", title, by_hand, served)
         example = examples.get(content.get("example", ""))
         own = content.get("file")
@@ -128,16 +128,16 @@ class Returned:
             opened = prepare("", title, load_project(self._here), served, side)
         return replace(opened, title=title, request=by_hand or opened.request)
 
-    def _by_hand(self) -> _ByHand | None:
-        """Read what somebody wrote; None if nobody did."""
+    def _by_hand(self) -> _ByHand:
+        """Read what somebody wrote."""
         written = self._kept.written
         names = changed_by_hand(self._here, written)
         if not names:
-            return None
+            return _ByHand(names)
         try:
             request = load_project(self._here)
         except EditingError as error:
-            return _ByHand(names, None, f"{error.field}: {error.message}")
+            return _ByHand(names, problem=f"{error.field}: {error.message}")
         before = self._kept.content.get("clip", {})
         now = describe(request)["clip"]
         of_clip = before.get("path") in names or any(
@@ -148,10 +148,11 @@ class Returned:
         return _ByHand(names, request, "", of_clip, of_page)
 
     def _take_by_hand(
-        self, session: Session, hand: _ByHand, words: Mapping[str, str], asked: State
+        self, session: Session, words: Mapping[str, str], asked: State
     ) -> None:
         """Take what somebody wrote, as a step that can be undone, or say why it cannot
         be read; words and state are those of a session that begins with it."""
+        hand = self._hand
         changed = ", ".join(hand.names)
         if hand.request is None:
             session.notice = (

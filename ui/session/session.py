@@ -34,15 +34,6 @@ from regrain.ui.values.state import MAX_NAME, MOST_TEXT, REST, State, Undo
 _KEPT_RUNS = 512  # run lengths of masks
 
 
-class SessionExpired(RequestError):
-    """The page shows a state that the server no longer has."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "page", "This page was idle for too long and its masks are gone. Reload it."
-        )
-
-
 class StaleEvent(RequestError):
     """The event was for a clip that the page has left; nothing is to be said about
     it."""
@@ -65,10 +56,7 @@ class Words:
     @property
     def words(self) -> dict[str, str]:
         """All of them by name."""
-        return {name: getattr(self, name) for name in WORDS}
-
-
-WORDS = tuple(Words.__dataclass_fields__)
+        return {name: getattr(self, name) for name in Words.__dataclass_fields__}
 
 
 def first_words(opened: OpenedClip) -> Words:
@@ -272,13 +260,16 @@ class Session(ClipWork):
         """Refuse a page that shows another clip or a later state than this.
 
         Raises:
-            SessionExpired: It does.
+            RequestError: It does.
             StaleEvent: It is a clip that was left a moment ago.
         """
         if isinstance(identity, str) and identity != self.id and identity in self._past:
             raise StaleEvent
         if identity != self.id or not isinstance(have, int) or have > self.rev:
-            raise SessionExpired
+            raise RequestError(
+                "page",
+                "This page was idle for too long and its masks are gone. Reload it.",
+            )
 
     @property
     def finder(self) -> str:
@@ -396,11 +387,6 @@ class Session(ClipWork):
         if self.steps.future:
             self.steps, state = self.steps.forth(self.state)
             self._restore(state)
-
-    @property
-    def cut(self) -> bool:
-        """True if undo has come to its end, though more was done."""
-        return self.steps.cut and not self.steps.past
 
     def _restore(self, state: State) -> None:
         before = self.state

@@ -20,7 +20,9 @@ from regrain.ui.server.worker import in_thread, start_thread
 from regrain.ui.session.session import Session
 from regrain.ui.values.state import State
 
-Propagate = Callable[..., Iterator[tuple[int, np.ndarray, float]]]
+Tracked = tuple[int, np.ndarray, float]
+"""A frame, the labels on it, and how sure the tracker is."""
+Propagate = Callable[..., Iterator[Tracked]]
 _NAMED = 3  # regions whose lost stretches are named
 
 
@@ -136,7 +138,7 @@ class Tracker:
 
     def _tracked(
         self, clip: Clip, passes: list[Pass], tracker: str
-    ) -> Iterator[tuple[Pass, tuple[int, np.ndarray, float]]]:
+    ) -> Iterator[tuple[Pass, Tracked]]:
         for part in passes:
             how = {
                 "start": part.frames.start,

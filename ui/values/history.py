@@ -14,7 +14,7 @@ from pydantic import PlainSerializer
 from regrain.editing.errors import RequestError
 from regrain.editing.media.lazy_frames import Size
 from regrain.editing.request.edit_request import EditRequest
-from regrain.ui.values.kept import Content, KeptEdit, KeptRegion
+from regrain.ui.values.kept import Content, KeptEdit, KeptRegions
 from regrain.ui.values.plates import focus_in, region_in
 
 MAX_RUNS = 12
@@ -26,7 +26,7 @@ class Choices:
     """The request of a run, without frames and masks, in pixels of what is shown."""
 
     edit: KeptEdit
-    regions: tuple[KeptRegion, ...]
+    regions: KeptRegions
     clip: str  # identity of the clip in the session
     prompt: str  # as typed for the whole frame, a line per edit
 

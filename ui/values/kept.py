@@ -98,4 +98,5 @@ Packed = Annotated[
 """A packed mask."""
 _PICTURED = WrapSerializer(_by_place), WrapValidator(_in_folder)
 KeptRegion = Annotated[Region, *_PICTURED]
+KeptRegions = tuple[KeptRegion, ...]
 KeptEdit = Annotated[Edit, *_PICTURED]

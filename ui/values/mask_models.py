@@ -22,21 +22,19 @@ def click_models(fallback: str) -> dict[str, MaskModel]:
 
     `fallback`: see `Session`.
     """
-    able = []
-    for model in finders().values():
-        offered = model.name != "sam" or fallback == "sam"
-        if offered and not model.missing:
-            able.append(model)
-    able.sort(key=lambda model: model.checkpoint is None)
-    return {model.name: model for model in able}
+    able = sorted(_here(), key=lambda model: model.checkpoint is None)
+    return {
+        model.name: model for model in able if model.name != "sam" or fallback == "sam"
+    }
 
 
 def trackers() -> dict[str, MaskModel]:
     """Return the models that follow masks, by name."""
-    able = [
-        model for model in finders().values() if model.follows and not model.missing
-    ]
-    return {model.name: model for model in able}
+    return {model.name: model for model in _here() if model.follows}
+
+
+def _here() -> list[MaskModel]:
+    return [model for model in finders().values() if not model.missing]
 
 
 def choose(field: str, name: object, able: Mapping[str, MaskModel]) -> MaskModel:

@@ -21,6 +21,8 @@ from regrain.ui.values.layers import CLICKS, Key, Mask, MaskLayer, Place, mask_o
 from regrain.ui.values.plates import Carrier
 
 T = TypeVar("T")
+Places = Mapping[int, int]
+"""Frames that stay, and the frames that they become."""
 Shape = tuple[int, int, int]
 """Frames, height and width."""
 MAX_REGIONS, MAX_NAME, MAX_UNDO = 8, 40, 50
@@ -46,10 +48,8 @@ class State:
     @property
     def rest(self) -> int | None:
         """The label of the region of all that no other covers; None without one."""
-        for label, layer in self.layers.items():
-            if layer.rest:
-                return label
-        return None
+        rest = (label for label, layer in self.layers.items() if layer.rest)
+        return next(rest, None)
 
     # Regions
 
@@ -208,7 +208,7 @@ class State:
             if any(old.differs(new, frame) for old, new in changed)
         ]
 
-    def on_frames(self, places: Mapping[int, int], count: int) -> State:
+    def on_frames(self, places: Places, count: int) -> State:
         """Return the regions on `count` other frames; masks of those that stay go to
         their `places`."""
         layers = {
@@ -303,7 +303,7 @@ class Undo:
         """Do again the operation that was taken back last."""
         return Undo((*self.past, now), self.future[:-1], self.cut), self.future[-1]
 
-    def on_frames(self, places: Mapping[int, int], count: int) -> Undo:
+    def on_frames(self, places: Places, count: int) -> Undo:
         """Return this with all states on other frames; see `State.on_frames`."""
         return Undo(
             tuple(state.on_frames(places, count) for state in self.past),
@@ -312,7 +312,7 @@ class Undo:
         )
 
 
-def _on_frames(layer: MaskLayer, places: Mapping[int, int], count: int) -> MaskLayer:
+def _on_frames(layer: MaskLayer, places: Places, count: int) -> MaskLayer:
     """Move a layer to other frames; where some of them lack a mask, it is to be
     followed again."""
 

@@ -62,21 +62,20 @@ def _there(report: Report) -> Fact | None:
 def figures(metrics: Metrics, request: EditRequest) -> list[Figure]:
     """List the figures behind the words."""
     metrics = _named(metrics, request)
-    rows: dict[str, str] = {}
+    found = []
     for name, value in _inside(metrics, request).items():
-        rows[f"Change of {name}"] = _decibels(value)
+        found.append(Figure(f"Change of {name}", _decibels(value)))
     for key, name, write in _FIGURES:
         value = metrics.get(key)
         if value is not None:
-            rows[name] = write(value)
+            found.append(Figure(name, write(value)))
     for name, entry in metrics.get("attention", {}).items():
         before = entry.get("inside_before")
         after = entry.get("inside_after")
         if before is not None and after is not None:
-            rows[f"Attention inside {name}"] = (
-                f"{100 * before:.0f} %, guided {100 * after:.0f} %"
-            )
-    return [Figure(name, value) for name, value in rows.items()]
+            text = f"{100 * before:.0f} %, guided {100 * after:.0f} %"
+            found.append(Figure(f"Attention inside {name}", text))
+    return found
 
 
 def _named(metrics: Metrics, request: EditRequest) -> Metrics:

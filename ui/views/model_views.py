@@ -19,7 +19,6 @@ from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import CHANGES, METHODS
 from regrain.editing.params.written import KINDS
 from regrain.editing.pipeline.beforehand import PlannedTuning
-from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.editing.storage.devices import choose_device, device_name
 from regrain.editing.storage.memory import LEAST_WINDOW, free_memory, need_of
 from regrain.ui.server import dropped_models
@@ -42,6 +41,7 @@ from regrain.ui.views.shown import (
     MethodsView,
     MethodView,
     NoticeView,
+    Plot,
     Weighted,
 )
 from regrain.ui.work.catalogue import Catalogue
@@ -207,26 +207,12 @@ def takes(planned: PlannedTuning | None) -> NoticeView | None:
     return NoticeView(f"{text}.")
 
 
-class LossCurve:
-    """The falling loss of a tuning, from the events of a run."""
-
-    def __init__(self) -> None:
-        self._total = 0
-
-    def take(self, event: Progress | Losses | Tuned) -> LossesView | None:
-        """Return the plot after an event, if it is about the loss."""
-        if isinstance(event, Progress):
-            if event.stage == "tuning":
-                self._total = event.total
-            return None
-        return curve(event.losses, max(self._total, len(event.losses)))
-
-
 def curve(losses: np.ndarray, total: int) -> LossesView | None:
-    """Plot the losses so far, one per step; of `total` steps."""
+    """Plot the losses so far, one per step; of `total` steps, as far as that is known."""
     done = len(losses)
     if not done:
         return None
+    total = max(total, done)
     span = max(_LEAST, total // _SPAN)
     # The mean of each loss and those before it, `span` in all, or as many as there are.
     sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
@@ -239,7 +225,7 @@ def curve(losses: np.ndarray, total: int) -> LossesView | None:
     return LossesView(total, text, _places(losses, _DOTS), _places(line, _POINTS))
 
 
-def _places(values: np.ndarray, most: int) -> list[list[float]]:
+def _places(values: np.ndarray, most: int) -> Plot:
     """Return some of the values of a plot, each with the number of its step."""
     return [[i + 1, round(float(values[i]), 5)] for i in spread(len(values), most)]
 

@@ -193,10 +193,11 @@ def remember(
     if saved.source:
         played = replace(played, source=str(saved.source))
     known = opened.drawn or request.model != BUILT_IN_MODEL
+    verdict = report if known else {}
     if opened.tried is not None:
         still = data_url(outcome.frames[0], max(opened.size), 92)
-        seen = told(report) if known else []
-        note = " ".join([opened.attempt, *(f"{capital(line)}." for line in seen)])
+        seen = [f"{capital(line)}." for line in told(verdict)]
+        note = " ".join([opened.attempt, *seen])
         played = replace(played, still=still, at=opened.tried, note=note)
     files = {}
     for name, path in saved.files.items():
@@ -212,7 +213,7 @@ def remember(
     if steps:
         facts.append(f"{steps} steps")
     facts.append(duration(sum(report.get("seconds", {}).values())))
-    if known and (there := tally(report)):
+    if there := tally(verdict):
         facts.insert(0, there)  # the rest may be cut off
     title = title_of(request.method, request.seed)
     if opened.attempt:
@@ -229,7 +230,7 @@ def remember(
         choices=choices,
         still=opened.tried is not None,
         press=press,
-        rank=rank(report) if known else rank({}),
+        rank=rank(verdict),
     )
     run.write({"player": sent(played), "result": sent(shown)})
     for old in history.add(run):

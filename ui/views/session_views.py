@@ -44,6 +44,7 @@ from regrain.ui.views.shown import (
     FinderView,
     GalleryView,
     MaskFinders,
+    MasksShown,
     MaskView,
     PlayerView,
     PromptPiece,
@@ -228,11 +229,9 @@ def _clip(opened: OpenedClip) -> ClipView:
     )
 
 
-def _whole_masks(
-    session: Session, frames: Iterable[int]
-) -> dict[str, dict[str, MaskView]]:
+def _whole_masks(session: Session, frames: Iterable[int]) -> MasksShown:
     """Show the masks on the first of these frames, as many as one view holds."""
-    changes: dict[str, dict[str, MaskView]] = {}
+    changes: MasksShown = {}
     left = MAX_RUNS
     for frame in frames:
         if left <= 0 or len(changes) >= MAX_WHOLE:

@@ -129,7 +129,7 @@ class CanvasView(View):
     id: str
     rev: int  # of the masks
     clip: ClipView
-    changes: dict[str, dict[str, MaskView]]  # masks by frame and label
+    changes: MasksShown  # masks by frame and label
     # By frame, the revision of masks that have changed and are not among the changes
     wanting: dict[str, int]
     lanes: dict[str, str]  # by label, what a region is on each frame: `canvas/cells.js`
@@ -189,6 +189,9 @@ class MaskView(View):
     points: list[list[float]]  # [x, y, whether it belongs to the region]
     key: bool
     by: str  # title of the model that found it
+
+
+MasksShown = dict[str, dict[str, MaskView]]
 
 
 class MaskFinders(View):
@@ -443,13 +446,16 @@ class HeatStrip(View):
     frames: list[str]
 
 
+Plot = list[list[float]]
+
+
 class LossesView(View):
     """The falling loss of a tuning."""
 
     total: int
     text: str
-    dots: list[list[float]]  # [step, loss]
-    line: list[list[float]]
+    dots: Plot  # [step, loss]
+    line: Plot
 
 
 class MethodsView(View):
@@ -724,15 +730,19 @@ class AttentionMap(View):
     sheet: str  # a column per frame, and two rows per part: before and after
 
 
+Typed = dict[str, float | str | bool]
+"""Parameters by name, as they stand in their fields."""
+
+
 class SettingsView(View):
     """The parameters of the chosen method, the seed, and what the model predicts."""
 
     method: str
     parameters: dict[str, Parameter]  # by name
     # as the fields show them with nothing given but the preset
-    usual: dict[str, float | str | bool]
+    usual: Typed
     # by method, what differs from that
-    given: dict[str, dict[str, float | str | bool]]
+    given: dict[str, Typed]
     seed: float | str  # a number, or what was typed
     seed_words: str  # when a seed is of use
     seeded: bool  # it is

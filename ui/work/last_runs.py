@@ -13,14 +13,18 @@ from regrain.ui.work.jobs import RunEdit
 _ONCE = ("loading", "tuning")  # stages that the same run does not take again
 
 
+Kind = tuple[object, ...]
+"""Runs that take about as long are of one kind."""
+
+
 class LastRuns:
     """The seconds that the last run of each method, model, size and number of steps
     took."""
 
     def __init__(self) -> None:
-        self._seconds: dict[tuple[object, ...], float] = {}
+        self._seconds: dict[Kind, float] = {}
         # of the last run of each method and model, for a step of a frame of one pixel
-        self._each: dict[tuple[object, ...], float] = {}
+        self._each: dict[Kind, float] = {}
 
     def watched(self, edit: RunEdit) -> RunEdit:
         """Make an editor note how long its runs take, but for those that find windows
@@ -68,6 +72,6 @@ def _work(request: EditRequest, steps: object) -> float:
     return len(request.clip) * float(str(steps)) * pixels
 
 
-def _kind(request: EditRequest, steps: object) -> tuple[object, ...]:
+def _kind(request: EditRequest, steps: object) -> Kind:
     size = (len(request.clip), *request.clip.size, request.size)
     return request.method, request.model, steps, *size

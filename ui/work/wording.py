@@ -22,9 +22,8 @@ def place(field: str) -> str:
         return capital(f"{name}: {_KEYS.get(key, key)}")
     if first == "params":
         return capital(".".join(rest).replace("_", " "))
-    if first == "clip":
-        return capital(_FIELDS.get(field, first))
-    return capital(_FIELDS.get(field, field))
+    usual = first if first == "clip" else field
+    return capital(_FIELDS.get(field, usual))
 
 
 def capital(text: str) -> str:

@@ -84,7 +84,7 @@ def test_of_the_steps_the_last_are_kept_and_what_they_share_once(
     assert len({id(state.layers[other]) for state in past}) == 1
     while back.steps.past:
         back.undo()
-    assert back.cut
+    assert back.steps.cut
 
 
 @pytest.mark.full(but="said3")

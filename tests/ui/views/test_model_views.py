@@ -5,7 +5,6 @@ import orjson
 import pytest
 
 from regrain.editing.pipeline.beforehand import PlannedTuning
-from regrain.editing.recipe.events import Losses, Progress, Tuned
 from regrain.ui.views import model_views
 
 
@@ -28,11 +27,10 @@ def test_a_long_tuning_stays_small_and_keeps_its_ends():
 
 
 def test_the_curve_knows_how_many_steps_there_will_be():
-    curve, losses = model_views.LossCurve(), np.ones(3, np.float32)
-    assert curve.take(Progress("loading", 1, 7, None)) is None
-    assert curve.take(Progress("tuning", 3, 90, None)) is None
-    assert curve.take(Losses(losses)).total == 90
-    assert curve.take(Tuned(None, losses)).total == 90
+    losses = np.ones(3, np.float32)
+    assert model_views.curve(losses, 90).total == 90
+    assert model_views.curve(losses, 0).total == 3  # nobody has said
+    assert model_views.curve(losses[:0], 90) is None
 
 
 FIRST = "Tunes the model on this clip first"
