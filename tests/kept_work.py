@@ -31,10 +31,8 @@ def store_over(root, media, first):
     """A store of sessions over a folder of projects, without its thread."""
     projects = Projects(root)
     projects.wake = lambda: None
-    projects.learn(
-        lambda session, fields: Edit(
-            seed=fields.seed, params=fields.given["videograin"]
-        )
+    projects.ask = lambda session, fields: Edit(
+        seed=fields.seed, params=fields.given["videograin"]
     )
     return SessionStore(first, media, projects=projects)
 

@@ -8,7 +8,6 @@ import pytest
 from browser import unfold
 
 from regrain.ui.page import scripts
-from regrain.ui.page.gradio_insides import ELEMENTS
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 COUNTING = """const next = window.requestAnimationFrame.bind(window); window.asked = [];
@@ -18,6 +17,18 @@ FOLLOWED = """async () => {
   let told;
   follow({ value: "" }, () => {}, (value) => { told = value; });
   return JSON.stringify(told); }"""
+
+# Selectors of Gradio's elements, by what they are to the page.
+ELEMENTS = {
+    "the page": ".gradio-container .contain",
+    "a component of the page's own": ".html-container",
+    "a column": ".rg-columns > .column",
+    "a group of fields": ".rg-choices .form",
+    "a list": "#model .container .wrap .wrap-inner input[role=combobox]",
+    "a list's name": "#model [data-testid=block-info]",
+    "the file of an upload button": "input[type=file] ~ #mask-file, :has(> input[type=file]) > #mask-file",
+    "the foot": "footer button",
+}
 
 
 # The spinner is let be.

@@ -67,8 +67,19 @@ class RunForm:
     @property
     def said(self) -> tuple[object, ...]:
         """Its values without masks, by which a run is told from another."""
-        tried = self.attempt_frame if self.attempt else None
-        return *self.session.asks(self.fields), self.attempt, tried
+        session = self.session
+        return (
+            session.source_prompt,
+            session.prompt,
+            session.negative_prompt,
+            list(session.state.regions.values()),
+            session.method,
+            session.focus,
+            session.adapters.path,
+            self.fields,
+            self.attempt,
+            self.attempt_frame if self.attempt else None,
+        )
 
     @property
     def tries_what_is_drawn(self) -> bool:

@@ -94,17 +94,15 @@ def build(
         shared = (catalogue, visits, media, parts)
         masking = Masking(visits, tools.segment)
         masks = MaskHandlers(*shared, masking, tracking)
-        files = ClipFiles(visits, media)
-        clips = ClipHandlers(*shared, files)
         checking = CheckHandlers(*shared, last_runs, tools.load_ahead)
         runs = RunHandlers(*shared, jobs, tracking, turns)
         tuning = TuningHandlers(*shared, tools.plan_tuning)
-        sessions = SessionHandlers(*shared, files, checking.weigh)
-        projects.learn(clips.asked)
-        listed = ProjectHandlers(*shared, files, checking.weigh)
-        opened = _wire_projects(listed)
+        files = ClipFiles(visits, media)
+        clips = ProjectHandlers(*shared, files, checking.weigh)
+        projects.ask = clips.asked
+        opened = _wire_projects(clips)
 
-        restored = _wire_session(page, sessions)
+        restored = _wire_session(page, clips)
         changes = [restored, *opened]
         changes += _wire_clips(clips)
         _wire_canvas(masks, clips)

@@ -1,10 +1,43 @@
 """The page's dependence on how Gradio works inside, where it offers no official way, in
 one place.
 
-`INSIDES` says each of them, as seen on `SEEN_ON`. A test of the same name fails once
-one no longer holds, so that an upgrade of Gradio tells which. Those of the browser are
-in `ui/js/head/gradio_insides.js`; what the style sheets and `ui/js` know of Gradio's
-elements is in `ELEMENTS`.
+As seen on Gradio 6.31.0. A test of the same name fails once one no longer holds, so that
+an upgrade of Gradio tells which. Those of the browser are in
+`ui/js/head/gradio_insides.js`; what the style sheets and `ui/js` know of Gradio's elements
+is in `tests/page/test_gradio_in_browser.py`.
+
+- preprocess_data: A value that a component cannot hold raises there, whatever the
+  error.
+- api_defaults: The components of `gr.api` hold defaults, yet its server asks for all
+  arguments.
+- postprocess_data: All answers pass through it, before they become JSON.
+- process_api: All errors of an event pass through it, before they become a trace.
+- state_holder: Keeps copies of components for 10,000 sessions, of sessions that have
+  ended, too.
+- mcp_server_obj: Set once the page is served; its `postprocess_output_data` writes
+  objects as Python.
+- sleep_when_free: The queue looks for new events a thousand times a second, also of
+  idle pages.
+- html_events: gr.HTML has an event for each name that stands in quotes in its script.
+- html_empty: In the browser, the value of a gr.HTML that has none is an empty text.
+- head_request: At its start it asks itself for HEAD /, and gives a busy machine up.
+- interfaces: Its import renders what editors read of each component whose file
+  `inspect` finds.
+- config_file: The configuration repeats what each component takes; its server reads
+  `api_info`.
+- own_tags: The page has Open Graph tags that name Gradio.
+- unknown_session: The events of an unknown session end in a RuntimeError, once they
+  have begun.
+- wrong_calls: A call that does not fit its endpoint raises a TypeError; of no endpoint,
+  two others.
+- client_fetch: The browser's client sends everything by `window.fetch`.
+- spinner: Once the page is there, its first spinner goes on asking for animation
+  frames.
+- window_config: `window.gradio_config` has `root`, `api_prefix`, `app_id` and
+  `dependencies`.
+- api_panel: What programs need is a panel that a press on `.backdrop` closes, and
+  Escape does not.
+- elements: Its elements have the classes in `ELEMENTS` of that test.
 """
 
 from __future__ import annotations
@@ -26,40 +59,6 @@ from regrain.ui.views.shown import sent
 from regrain.ui.work.wording import sentence
 
 log = logging.getLogger(__name__)
-SEEN_ON = "6.31.0"
-INSIDES = {
-    "preprocess_data": "A value that a component cannot hold raises there, whatever the error.",
-    "api_defaults": "The components of `gr.api` hold defaults, yet its server asks for all arguments.",
-    "postprocess_data": "All answers pass through it, before they become JSON.",
-    "process_api": "All errors of an event pass through it, before they become a trace.",
-    "state_holder": "Keeps copies of components for 10,000 sessions, of sessions that have ended, too.",
-    "mcp_server_obj": "Set once the page is served; its `postprocess_output_data` writes objects as Python.",
-    "sleep_when_free": "The queue looks for new events a thousand times a second, also of idle pages.",
-    "html_events": "gr.HTML has an event for each name that stands in quotes in its script.",
-    "html_empty": "In the browser, the value of a gr.HTML that has none is an empty text.",
-    "head_request": "At its start it asks itself for HEAD /, and gives a busy machine up.",
-    "interfaces": "Its import renders what editors read of each component whose file `inspect` finds.",
-    "config_file": "The configuration repeats what each component takes; its server reads `api_info`.",
-    "own_tags": "The page has Open Graph tags that name Gradio.",
-    "unknown_session": "The events of an unknown session end in a RuntimeError, once they have begun.",
-    "wrong_calls": "A call that does not fit its endpoint raises a TypeError; of no endpoint, two others.",
-    "client_fetch": "The browser's client sends everything by `window.fetch`.",
-    "spinner": "Once the page is there, its first spinner goes on asking for animation frames.",
-    "window_config": "`window.gradio_config` has `root`, `api_prefix`, `app_id` and `dependencies`.",
-    "api_panel": "What programs need is a panel that a press on `.backdrop` closes, and Escape does not.",
-    "elements": "Its elements have the classes in `ELEMENTS`.",
-}
-# Selectors of Gradio's elements, by what they are to the page.
-ELEMENTS = {
-    "the page": ".gradio-container .contain",
-    "a component of the page's own": ".html-container",
-    "a column": ".rg-columns > .column",
-    "a group of fields": ".rg-choices .form",
-    "a list": "#model .container .wrap .wrap-inner input[role=combobox]",
-    "a list's name": "#model [data-testid=block-info]",
-    "the file of an upload button": "input[type=file] ~ #mask-file, :has(> input[type=file]) > #mask-file",
-    "the foot": "footer button",
-}
 # seconds between looks for new events; Gradio's own 0.001 takes 6 % of a core from idle
 # pages
 POLL = 0.01

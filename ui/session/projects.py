@@ -100,6 +100,10 @@ class Projects:
         root: Their folder; None where nothing is kept on disk.
         examples: The clips that need no copy.
         unkept: Why nothing is kept, where something should be.
+
+    Attributes:
+        ask: Tells what a session with some values of the page's fields asks for.
+        sessions: Those whose work is kept as it goes on, by page.
     """
 
     def __init__(
@@ -111,15 +115,11 @@ class Projects:
         self.root = root
         self.unkept = unkept
         self._examples = examples or {}
-        self._ask: Ask | None = None
+        self.ask: Ask | None = None
         self._saving = threading.Lock()
         self._awake = threading.Event()
-        self._sessions: Sessions = lambda: ()
+        self.sessions: Sessions = lambda: ()
         self._watching = False
-
-    def learn(self, ask: Ask) -> None:
-        """Learn what a session with some values of the page's fields asks for."""
-        self._ask = ask
 
     @property
     def any_size(self) -> bool:
@@ -200,10 +200,6 @@ class Projects:
 
     # Kept
 
-    def watch(self, sessions: Sessions) -> None:
-        """Keep the work of these sessions, by page, as it goes on."""
-        self._sessions = sessions
-
     def wake(self) -> None:
         """Look for changes from now on, as long as there is a session."""
         if self.root is None:
@@ -219,7 +215,7 @@ class Projects:
         while self._awake.wait():
             # before it looks: who comes meanwhile wakes it again
             self._awake.clear()
-            open_now = list(self._sessions())
+            open_now = list(self.sessions())
             if open_now:
                 self._awake.set()
             for page, session in open_now:
@@ -338,7 +334,7 @@ class Projects:
                 return
             said = kept.said
             state = session.state
-            asked = draft(session, self._asked(session), [*state.regions.values()])
+            asked = draft(session, self.asked(session), [*state.regions.values()])
         adapter = folder / kept.adapter
         asked = replace(
             asked,
@@ -370,9 +366,9 @@ class Projects:
         """Return what the session asks for; what its project said where a field is
         wrong just now."""
         asked = session.opened.request.asked
-        if self._ask and session.fields:
+        if self.ask and session.fields:
             with suppress(EditingError):
-                asked = self._ask(session, session.fields)
+                asked = self.ask(session, session.fields)
         return replace(asked, method=session.method, focus=session.focus)
 
     def _new_folder(self, opened: OpenedClip) -> Path:

@@ -243,19 +243,6 @@ class Session(ClipWork):
             return going[0]
         return self.runs[-1] if self.runs else None
 
-    def asks(self, fields: object) -> tuple[object, ...]:
-        """Identify a run apart from clip and masks; `fields` are the page's."""
-        return (
-            self.source_prompt,
-            self.prompt,
-            self.negative_prompt,
-            list(self.state.regions.values()),
-            self.method,
-            self.focus,
-            self.adapters.path,
-            fields,
-        )
-
     def check(self, identity: object, have: object) -> None:
         """Refuse a page that shows another clip or a later state than this.
 

@@ -73,7 +73,7 @@ class SessionStore:
     ) -> None:
         self.media = media
         self.projects = projects or Projects(None)
-        self.projects.watch(self.sessions)
+        self.projects.sessions = self.sessions
         self._first = first
         self._finder = finder
         self._clock = clock
@@ -359,6 +359,3 @@ class SessionStore:
         known = self.put_away(page)
         for connection in tuple(known.connections):  # others arrive meanwhile
             self._tell_ended(connection)
-
-    def __len__(self) -> int:
-        return sum(known.session is not None for known in list(self._pages.values()))

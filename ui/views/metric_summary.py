@@ -103,10 +103,11 @@ def _stayed(metrics: Metrics, request: EditRequest) -> Fact | None:
     if "outside_psnr" not in metrics:
         return None
     outside = metrics["outside_psnr"]
-    if outside is None and request.edited:
-        return "Nothing", "The masks cover every pixel.", False
     if outside is None:
-        return "Nothing", "No masks, so nothing was kept.", False
+        why = "No masks, so nothing was kept."
+        if request.edited:
+            why = "The masks cover every pixel."
+        return "Nothing", why, False
     text = "Outside the regions, every pixel is the source’s"
     if outside >= IDENTICAL:
         return "Unchanged outside", f"{text}.", False

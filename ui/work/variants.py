@@ -60,9 +60,8 @@ def attempt(
     few = f"frame {at + 1}" if len(frames) == 1 else f"{count} frames"
     if "steps" in fewer and not seeing:
         few += f", {fewer['steps']} steps of {values['steps']}"
-    note = f"A quick try: {few}. Run edits the whole clip in the same way."
-    if fewer:
-        note = f"A quick try: {few}. Run edits the whole clip in full quality."
+    how = "in full quality" if fewer else "in the same way"
+    note = f"A quick try: {few}. Run edits the whole clip {how}."
     if seeing:
         title = METHODS[request.method].title
         note = f"A quick try by {title}, which takes pictures: choose it for Run, too."

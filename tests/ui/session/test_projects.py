@@ -256,7 +256,7 @@ def test_work_is_kept_as_it_goes_on(visits, session, monkeypatch):
         return coming.pop(0)
 
     monkeypatch.setattr(projects, "keep", lambda *given, whole: kept.put(given))
-    projects.watch(sessions)
+    projects.sessions = sessions
     Projects.wake(projects)
     assert kept.get(timeout=20) == ("page", session)
 
@@ -567,7 +567,7 @@ def test_kept_saved_exported_and_opened_again_a_project_says_the_same(
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path)
     save_adapter(tuned_model(), tmp_path / "tuned.safetensors")
-    visits.projects.learn(lambda session, values: session.opened.request.asked)
+    visits.projects.ask = lambda session, values: session.opened.request.asked
     files = ClipFiles(visits, visits.media)
     (tmp_path / "frames").mkdir()
     for number, frame in enumerate(moving(5)):

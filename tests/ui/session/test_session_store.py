@@ -49,9 +49,9 @@ def store(open_clip, visits_of, now, monkeypatch):
 def is_forgotten(visits, wait, grace=0.5):
     """Whether a page is there until the grace ends, and no longer."""
     wait(visits, grace - 0.01)
-    there = len(visits)
+    there = len(visits.sessions())
     wait(visits, 0.02)
-    return there and not len(visits)
+    return there and not len(visits.sessions())
 
 
 def test_a_page_that_lost_its_connection_may_come_back(store, now, wait):
@@ -86,7 +86,7 @@ def test_what_a_page_sent_before_it_went_does_not_bring_it_back(store, now, wait
     now[0] += 0.6  # only its connection is lost
     visits.here("page")
     wait(visits, 0.5)
-    assert len(visits) == 1
+    assert len(visits.sessions()) == 1
 
 
 def test_a_page_that_is_open_is_kept_though_nobody_touches_it(store, now, wait):
@@ -101,7 +101,7 @@ def test_a_page_that_is_open_is_kept_though_nobody_touches_it(store, now, wait):
     visits.here("nobody")
     assert visits.away("page") == 0
     wait(visits, 0.1)
-    assert len(visits) == 1
+    assert len(visits.sessions()) == 1
     assert page.used == 0  # so that an hour without use ends it all the same
     assert is_forgotten(visits, wait)
 
@@ -115,9 +115,9 @@ def test_the_store_sweeps_by_itself_while_there_is_something_to_forget(
         visits.get(name)
         visits.leave(name)
         until = time.monotonic() + 60
-        while len(visits) and time.monotonic() < until:
+        while len(visits.sessions()) and time.monotonic() < until:
             time.sleep(0.01)
-        assert len(visits) == 0
+        assert len(visits.sessions()) == 0
 
 
 def test_an_event_that_was_answered_late_does_not_keep_a_closed_page(store, now, wait):
@@ -127,7 +127,7 @@ def test_an_event_that_was_answered_late_does_not_keep_a_closed_page(store, now,
     now[0] += 60.0  # on a busy machine
     visits.get("page")
     visits.sweep()
-    assert not len(visits)
+    assert not len(visits.sessions())
     for _ in range(2):  # on a very busy one
         visits.get("page")
         assert is_forgotten(visits, wait)
@@ -184,7 +184,7 @@ def test_a_page_loses_its_session_after_an_hour_or_when_many_come(store, now):
     assert visits.get("first") is not first
     for number in range(MAX_PAGES + 5):
         visits.get(str(number))
-    assert len(visits) == MAX_PAGES
+    assert len(visits.sessions()) == MAX_PAGES
     visits.forget("0")
 
 
