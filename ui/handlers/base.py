@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import gradio as gr
+from gradio import EventData, Request
 from gradio.components import Component
 
 from regrain.editing.errors import EditingError, ResourceError
@@ -68,7 +69,7 @@ class Handlers:
     media: Media  # where files go
     parts: Components  # the components
 
-    def session(self, request: gr.Request) -> Session:
+    def session(self, request: Request) -> Session:
         """Return the session of the page that sent an event; see `SessionStore.get`."""
         return self.visits.get(page_of(request))
 
@@ -78,7 +79,7 @@ class Handlers:
         notice = session.take_notice()
         return {"head": HeaderView(known=True, notice=notice)} if notice else {}
 
-    def described(self, request: gr.Request, words: object) -> Session:
+    def described(self, request: Request, words: object) -> Session:
         """Return the session of a page with the words of its cards; raises as
         `Session.check` does."""
         with self.visits.held(page_of(request), words) as session:
@@ -231,7 +232,7 @@ def told_if_full() -> Iterator[None]:
         raise ResourceError("disk", FULL) from error
 
 
-def page_of(request: gr.Request) -> str:
+def page_of(request: Request) -> str:
     """Return the page's own name: what its tab calls itself, or else its connection.
 
     A tab keeps its name through a reload (`js/head/page_name.js`), while Gradio's
@@ -243,24 +244,24 @@ def page_of(request: gr.Request) -> str:
     return request.session_hash or ""
 
 
-def headers_of(request: gr.Request) -> Mapping[str, str]:
+def headers_of(request: Request) -> Mapping[str, str]:
     """Return the headers of a request; none where nobody sent it."""
     found = request.headers if hasattr(request, "headers") else None
     return found or {}
 
 
-def event_data(event: gr.EventData) -> Data:
+def event_data(event: EventData) -> Data:
     """Return the data of an event; empty if they are no object, which the page itself
     never sends."""
     return event._data if isinstance(event._data, dict) else {}
 
 
-def key_of(event: gr.EventData) -> object:
+def key_of(event: EventData) -> object:
     """Return the key of what an event is about."""
     return event_data(event).get("key")
 
 
-def address_of(request: gr.Request | None) -> str:
+def address_of(request: Request | None) -> str:
     """Return the network address of a visitor; empty where it is not known."""
     client = request.client if request and hasattr(request, "client") else None
     return str(client.host or "") if client else ""

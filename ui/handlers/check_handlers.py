@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 
 import gradio as gr
+from gradio import EventData, Request
 
 from regrain.editing.errors import EditingError
 from regrain.editing.params.base import QUALITIES
@@ -57,7 +58,7 @@ class CheckHandlers(Handlers):
     load_ahead: Callable[[str], None] | None = None  # see `Tools`
 
     @outputs("checks", "progress", "quality", "tries", "focus", "head")
-    def look(self, request: gr.Request, words: object, *fields: object) -> Changes:
+    def look(self, request: Request, words: object, *fields: object) -> Changes:
         """Return all remarks while they change; none on what is only missing.
 
         The values of the fields are kept: they are the page's last.
@@ -77,7 +78,7 @@ class CheckHandlers(Handlers):
 
     @outputs("progress", "checks")
     def permit(
-        self, request: gr.Request, words: object, *fields: object
+        self, request: Request, words: object, *fields: object
     ) -> Iterator[Changes]:
         """Let a run begin, or say beside Run and at the field why it cannot.
 
@@ -101,7 +102,7 @@ class CheckHandlers(Handlers):
         raise gr.Error(wrong.text, visible=False, print_exception=False)
 
     def _check(
-        self, request: gr.Request, words: object, values: tuple[object, ...]
+        self, request: Request, words: object, values: tuple[object, ...]
     ) -> tuple[Session, list[checks.Diagnostic]]:
         """The session, and what `checks.check` says of it; raises as `described`
         does."""
@@ -121,7 +122,7 @@ class CheckHandlers(Handlers):
     ) -> ChecksView:
         return checks.view(remarks, pressed, self.catalogue.groups.get("Kinds", ()))
 
-    def weigh(self, request: gr.Request, *fields: object) -> Changes:
+    def weigh(self, request: Request, *fields: object) -> Changes:
         """Return which quality the settings are, how large a run is and where it works,
         after anything that changes them."""
         given = Fields.of(*fields)
@@ -142,9 +143,7 @@ class CheckHandlers(Handlers):
             return {"tries": None}  # the checks say what is wrong
 
     @outputs("settings")
-    def choose(
-        self, event: gr.EventData, request: gr.Request, *fields: object
-    ) -> Changes:
+    def choose(self, event: EventData, request: Request, *fields: object) -> Changes:
         """Put the counts of the quality that was picked into the settings."""
         name = str(event_data(event).get("name"))
         if name not in QUALITIES:

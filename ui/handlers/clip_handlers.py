@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import gradio as gr
+from gradio import EventData, Request
 
 from regrain.editing.errors import EditingError
 from regrain.editing.models.files.location import BUILT_IN_MODEL
@@ -41,11 +42,14 @@ _ALL = (*SESSION, *FIELDS)
 
 
 @dataclass(frozen=True)
-class SettingHandlers(Handlers):
-    """Words, and the choice of method, model and preset."""
+class ClipHandlers(Handlers):
+    """Words, the choice of method, model and preset; clips that are opened, trimmed and
+    saved."""
+
+    files: ClipFiles
 
     @outputs("prompt")
-    def describe(self, request: gr.Request, words: object) -> Changes:
+    def describe(self, request: Request, words: object) -> Changes:
         """Show the composed prompt, while words are typed."""
         try:
             return {"prompt": session_views.prompts(self.described(request, words))}
@@ -53,9 +57,7 @@ class SettingHandlers(Handlers):
             return {}  # said when it is run; while typing it would only disturb
 
     @outputs(*METHOD, "cards", "prompt", "added", "addons")
-    def switch(
-        self, event: gr.EventData, request: gr.Request, *fields: object
-    ) -> Changes:
+    def switch(self, event: EventData, request: Request, *fields: object) -> Changes:
         """Change to another method, with what is usually added to the model for it."""
         said = Fields.of(*fields)
         try:
@@ -85,7 +87,7 @@ class SettingHandlers(Handlers):
         "added",
         "addons",
     )
-    def choose_model(self, request: gr.Request, *fields: object) -> Changes:
+    def choose_model(self, request: Request, *fields: object) -> Changes:
         """Show a model's recommendations and its usual way, and whether it can edit
         this clip; offer one that is not here."""
         said = Fields.of(*fields)
@@ -119,7 +121,7 @@ class SettingHandlers(Handlers):
     @outputs("settings", "progress")
     @beside_run
     def choose_preset(
-        self, event: gr.EventData, request: gr.Request, *fields: object
+        self, event: EventData, request: Request, *fields: object
     ) -> Changes:
         """Show the values that a preset sets."""
         said = Fields.of(*fields)
@@ -141,21 +143,14 @@ class SettingHandlers(Handlers):
             "method": model_views.choice(session.method, lacks),
         }
 
-
-@dataclass(frozen=True)
-class ClipHandlers(SettingHandlers):
-    """Clips that are opened, trimmed and saved."""
-
-    files: ClipFiles
-
     @outputs(*_ALL)
-    def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def choose(self, event: EventData, request: Request) -> Changes:
         """Open the example that was picked."""
         example = self.catalogue.example(event_data(event).get("name"))
         return self.opened(self.files.begin(page_of(request), example.opened), "")
 
     @outputs(*_ALL)
-    def load(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def load(self, event: EventData, request: Request) -> Changes:
         """Open a clip of the user's own that was uploaded."""
         try:
             session, note = self.files.upload(
@@ -169,8 +164,8 @@ class ClipHandlers(SettingHandlers):
     @outputs(*_ALL)
     def trim(
         self,
-        event: gr.EventData,
-        request: gr.Request,
+        event: EventData,
+        request: Request,
         words: object,
         *fields: object,
     ) -> Changes:
@@ -192,7 +187,7 @@ class ClipHandlers(SettingHandlers):
         return shown
 
     @outputs("download", "progress")
-    def save(self, request: gr.Request, words: object, *fields: object) -> Changes:
+    def save(self, request: Request, words: object, *fields: object) -> Changes:
         """Save the project as an archive."""
         try:
             session = self.described(request, words)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import gradio as gr
+from gradio import EventData, Request
 
 from regrain.editing.errors import RequestError, shorten
 from regrain.editing.pipeline.layers import kept_layers
@@ -48,7 +48,7 @@ class HistoryHandlers(Handlers):
 
     @outputs(*_RUN)
     @beside_run
-    def show(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def show(self, event: EventData, request: Request) -> Changes:
         """Show an earlier run that was picked."""
         session = self.session(request)
         history = session.history
@@ -63,7 +63,7 @@ class HistoryHandlers(Handlers):
 
     @outputs(*_RUN)
     @beside_run
-    def compare(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def compare(self, event: EventData, request: Request) -> Changes:
         """Compare two that were picked."""
         session = self.session(request)
         history = session.history
@@ -75,7 +75,7 @@ class HistoryHandlers(Handlers):
 
     @outputs(*_RUN)
     @beside_run
-    def remove(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def remove(self, event: EventData, request: Request) -> Changes:
         """Remove one; if it was shown, show the clip alone."""
         session = self.session(request)
         history = session.history
@@ -90,7 +90,7 @@ class HistoryHandlers(Handlers):
 
     @outputs("history", "progress", "cards", "prompt", "addons", *METHOD, *FIELDS)
     @beside_run
-    def use(self, event: gr.EventData, request: gr.Request, model: object) -> Changes:
+    def use(self, event: EventData, request: Request, model: object) -> Changes:
         """Put the settings and words of one into the form, every field as it was when
         the run began."""
         session = self.session(request)
@@ -113,7 +113,7 @@ class HistoryHandlers(Handlers):
         return shown
 
     @outputs("download")
-    def make(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def make(self, event: EventData, request: Request) -> Changes:
         """Make a file that is made only when wanted."""
         wanted = event_data(event).get("name")
         try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import gradio as gr
+from gradio import EventData, Request
 
 from regrain.editing.errors import EditingError, MaskError, RequestError
 from regrain.editing.media.images import IMAGE_SUFFIXES
@@ -34,7 +34,7 @@ class MaskFileHandlers(Handlers):
     """Imports and exports the masks of a page."""
 
     @outputs("canvas", "cards", "prompt")
-    def load(self, request: gr.Request, files: list[str] | None) -> Changes:
+    def load(self, request: Request, files: list[str] | None) -> Changes:
         """Import masks that were uploaded: one file, or a picture per frame."""
         folder = self.media.new_clip(page_of(request))
         try:
@@ -51,7 +51,7 @@ class MaskFileHandlers(Handlers):
             )
 
     @outputs("download", "canvas")
-    def save(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def save(self, event: EventData, request: Request) -> Changes:
         """Export masks as a file; `form` is one of `FORMS`."""
         try:
             with told_if_full():
@@ -82,7 +82,7 @@ class MaskFileHandlers(Handlers):
         session.exported = folder
         return out
 
-    def _refused(self, request: gr.Request, error: EditingError) -> Changes:
+    def _refused(self, request: Request, error: EditingError) -> Changes:
         if isinstance(error, StaleEvent):
             return {}
         try:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import gradio as gr
+from gradio import EventData, Request
 
 from regrain.editing.errors import EditingError
 from regrain.editing.request.plan import scan
@@ -28,7 +28,7 @@ class MaskHandlers(Handlers):
     tracking: Tracking
 
     @outputs("canvas", "cards", "prompt")
-    def act(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def act(self, event: EventData, request: Request) -> Changes:
         """Answer one thing done on the canvas or the cards: a click, a stroke, a
         region, undo."""
         shown, session = self.masking.act(page_of(request), event_data(event))
@@ -36,13 +36,13 @@ class MaskHandlers(Handlers):
         return changes | self.cards(session) if session else changes
 
     @outputs("canvas")
-    def track(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
+    def track(self, event: EventData, request: Request) -> Iterator[Changes]:
         """Yield masks, frame by frame, while regions are followed through the clip."""
         for shown in self.tracking.track(page_of(request), event_data(event)):
             yield {"canvas": shown} if shown else {}
 
     @outputs("canvas")
-    def scan(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def scan(self, event: EventData, request: Request) -> Changes:
         """Look for cuts, once the clip can be seen, unless the page leaves it.
 
         It takes 10 to 15 ms a frame.

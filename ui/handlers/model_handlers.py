@@ -12,6 +12,7 @@ from itertools import count, takewhile
 from typing import Literal
 
 import gradio as gr
+from gradio import EventData, Request
 
 from regrain.editing.errors import EditingError, shorten
 from regrain.editing.models.unet.control_maps import CONTROL_MAPS
@@ -54,7 +55,7 @@ class FetchHandlers(Handlers):
 
     _stopped: dict[str, threading.Event] = field(default_factory=dict, kw_only=True)
 
-    def stop(self, request: gr.Request) -> None:
+    def stop(self, request: Request) -> None:
         """Stop what this page fetches; what has come stays."""
         if stop := self._stopped.get(page_of(request)):
             stop.set()
@@ -67,7 +68,7 @@ class ModelHandlers(FetchHandlers):
     get: Callable[[str], Iterator[Fetched]]  # as `editing.models.files.hub.fetch`
 
     @outputs("hub", "model")
-    def fetch(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
+    def fetch(self, event: EventData, request: Request) -> Iterator[Changes]:
         """Fetch a model, with progress; then it is chosen."""
         id = str(event_data(event).get("id", "")).strip()
         page = page_of(request)
@@ -91,7 +92,7 @@ class ModelHandlers(FetchHandlers):
             yield self._choose(id, "Fetched and chosen.")
 
     @outputs("hub", "model", "added", "addons", "adapters")
-    def use(self, event: gr.EventData, request: gr.Request, *fields: object) -> Changes:
+    def use(self, event: EventData, request: Request, *fields: object) -> Changes:
         """Use what was put into the folder of models: choose a model or a tuned one,
         add a LoRA file."""
         name = str(event_data(event).get("id", ""))
@@ -109,7 +110,7 @@ class ModelHandlers(FetchHandlers):
             return done | self.added([*others, f"{weights}@1"])
         return self._choose_tuned(weights, request)
 
-    def _choose_tuned(self, name: str, request: gr.Request) -> Changes:
+    def _choose_tuned(self, name: str, request: Request) -> Changes:
         try:
             session = self.session(request)
             session.adapters.choose(f"server-{name}", self.catalogue.adapters)
@@ -123,7 +124,7 @@ class ModelHandlers(FetchHandlers):
         return {**_hub("done", text, id), "model": chosen}
 
     @outputs("added", "addons", "settings", "progress")
-    def add(self, event: gr.EventData, request: gr.Request, *fields: object) -> Changes:
+    def add(self, event: EventData, request: Request, *fields: object) -> Changes:
         """Keep LoRA files and adapters with their weights, as a request has them, and
         show the settings that suit the model with them."""
         given = event_data(event).get("added")
@@ -153,9 +154,7 @@ class ModelHandlers(FetchHandlers):
             return self.added(said.names, said.model) | self.failed(error)
         return {"added": added, "settings": settings}
 
-    def see_control(
-        self, event: gr.EventData, request: gr.Request
-    ) -> ControlView | Changes:
+    def see_control(self, event: EventData, request: Request) -> ControlView | Changes:
         """Show a frame as a control network would see it."""
         said = event_data(event)
         kind = str(said.get("kind"))
@@ -209,7 +208,7 @@ class MaskModelHandlers(FetchHandlers):
     fetch: Callable[[], Iterator[Fetched]] = fetch  # as `masks.models.fetch.fetch`
 
     @outputs("fetch", "canvas")
-    def start(self, request: gr.Request) -> Iterator[Changes]:
+    def start(self, request: Request) -> Iterator[Changes]:
         """Fetch it; the canvas offers it as soon as it is here."""
         page = page_of(request)
         stop = self._stopped[page] = threading.Event()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
-import gradio as gr
+from gradio import EventData, Request
 
 from regrain.editing.errors import RequestError
 from regrain.ui.handlers.base import (
@@ -34,12 +34,12 @@ class ProjectHandlers(SessionHandlers):
     """The list of projects."""
 
     @outputs("recent")
-    def list(self, request: gr.Request) -> Changes:
+    def list(self, request: Request) -> Changes:
         """List the projects."""
         return self._listed(request)
 
     @outputs(*SESSION, *FIELDS, "recent")
-    def open(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def open(self, event: EventData, request: Request) -> Changes:
         """Open a project that was picked."""
         try:
             folder = self._folder(event, request)
@@ -52,7 +52,7 @@ class ProjectHandlers(SessionHandlers):
             )
 
     @outputs("recent")
-    def delete(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def delete(self, event: EventData, request: Request) -> Changes:
         """Remove a project; the page has asked before."""
         said = ""
         try:
@@ -62,7 +62,7 @@ class ProjectHandlers(SessionHandlers):
         return self._listed(request, said)
 
     @outputs(*SESSION, *FIELDS, "recent")
-    def path(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def path(self, event: EventData, request: Request) -> Changes:
         """Open a file of this machine by its path, of any size."""
         shown: Changes = {}
         said = ""
@@ -83,13 +83,13 @@ class ProjectHandlers(SessionHandlers):
             said = explain(error, "a file could not be opened")
         return shown | self._listed(request, said)
 
-    def _folder(self, event: gr.EventData, request: gr.Request) -> Path:
+    def _folder(self, event: EventData, request: Request) -> Path:
         """Return the folder of a project that was picked; a RequestError if it is not
         there, or another visitor's."""
         key = key_of(event)
         return self.visits.projects.folder_of(key, _visitor(request))
 
-    def _listed(self, request: gr.Request, failed: str = "") -> Changes:
+    def _listed(self, request: Request, failed: str = "") -> Changes:
         shown = session_views.recent(
             self.visits.projects,
             may_open_paths(request),
@@ -99,13 +99,13 @@ class ProjectHandlers(SessionHandlers):
         return {"recent": replace(shown, time=time.time())}
 
 
-def _visitor(request: gr.Request) -> str | None:
+def _visitor(request: Request) -> str | None:
     """Return the page whose projects alone may be seen; None for all of them, on one's
     own machine."""
     return None if may_open_paths(request) else page_of(request)
 
 
-def may_open_paths(request: gr.Request) -> bool:
+def may_open_paths(request: Request) -> bool:
     """Tell whether who asks sits at this machine, and no other machine passes on what
     they say."""
     headers = headers_of(request)

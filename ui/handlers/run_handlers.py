@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import gradio as gr
+from gradio import EventData, Request
 
 from regrain.editing.errors import EditingError, RequestError, ResourceError
 from regrain.editing.params.registry import check_params
@@ -108,7 +108,7 @@ class RunHandlers(Handlers):
     turns: RunQueue = field(default_factory=RunQueue)
 
     @outputs("run", "stop", "queue", "progress", "live", "losses")
-    def begin(self, request: gr.Request, words: Data, *fields: object) -> Changes:
+    def begin(self, request: Request, words: Data, *fields: object) -> Changes:
         """Take a place in the queue, and show the page while it waits or the run before
         goes on."""
         page = page_of(request)
@@ -151,7 +151,7 @@ class RunHandlers(Handlers):
 
     def _form(
         self,
-        request: gr.Request,
+        request: Request,
         words: Data,
         fields: tuple[object, ...],
     ) -> tuple[Session, RunForm]:
@@ -180,7 +180,7 @@ class RunHandlers(Handlers):
         return QueueView(jobs, note, time.time())
 
     @outputs("queue")
-    def remove(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def remove(self, event: EventData, request: Request) -> Changes:
         """Take a waiting run out."""
         session = self.visits.find(page_of(request))
         if session is None:
@@ -194,7 +194,7 @@ class RunHandlers(Handlers):
         return {"queue": self._queue(session)}
 
     @outputs(*_SHOWN)
-    async def watch(self, request: gr.Request) -> AsyncIterator[Changes]:
+    async def watch(self, request: Request) -> AsyncIterator[Changes]:
         """Yield the view of the run that has just begun; nothing if it was refused, or
         waits for another."""
         run = self.visits.run_of(page_of(request))
@@ -205,7 +205,7 @@ class RunHandlers(Handlers):
             yield changes
 
     @outputs(*_SHOWN)
-    async def watch_again(self, request: gr.Request) -> AsyncIterator[Changes]:
+    async def watch_again(self, request: Request) -> AsyncIterator[Changes]:
         """Yield the view of the page's last run, if there was one, from its beginning;
         then of later ones."""
         page = page_of(request)
@@ -232,7 +232,7 @@ class RunHandlers(Handlers):
             last = run
 
     @outputs("progress")
-    def stop(self, request: gr.Request) -> Changes:
+    def stop(self, request: Request) -> Changes:
         """End the page's run, or take it out of the queue."""
         run = self.visits.run_of(page_of(request))
         if run is None or run.over:
@@ -304,7 +304,7 @@ class RunHandlers(Handlers):
             last = shown
 
     @outputs("run", "stop", "queue", "canvas")
-    def ready(self, request: gr.Request, words: Data) -> Changes:
+    def ready(self, request: Request, words: Data) -> Changes:
         """Return the page after a run, however it ended: its own tracking may have been
         stopped with it."""
         run = self.visits.run_of(page_of(request))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import gradio as gr
+from gradio import EventData, Request
 
 from regrain.editing.errors import EditingError, ResourceError
 from regrain.editing.models.files.location import BUILT_IN_MODEL
@@ -36,14 +37,14 @@ class SessionHandlers(ClipHandlers):
     look: Callable[..., Changes]
 
     @outputs("head")
-    def here(self, request: gr.Request) -> Changes:
+    def here(self, request: Request) -> Changes:
         """Note that the page is still open, and say what it was not told yet."""
         self.visits.here(page_of(request))
         session = self.visits.find(page_of(request))
         return self.told(session) if session else {}
 
     @outputs("head", "quality", "tries", "focus", "model", "addons")
-    def arrive(self, request: gr.Request) -> Changes:
+    def arrive(self, request: Request) -> Changes:
         """Say whether a page that was opened had something before; else judge the
         settings of a new one."""
         if self.visits.arrive(page_of(request), request.session_hash or ""):
@@ -58,7 +59,7 @@ class SessionHandlers(ClipHandlers):
         return shown | self.look(request, BUILT_IN_MODEL, *others)
 
     @outputs("head")
-    def offer(self, event: gr.EventData) -> Changes:
+    def offer(self, event: EventData) -> Changes:
         """Offer the own clip of another page of the same browser, if that was closed
         and is still kept."""
         page = str(event_data(event).get("page"))
@@ -68,7 +69,7 @@ class SessionHandlers(ClipHandlers):
         return {}
 
     @outputs(*SESSION, *FIELDS, "run", "stop")
-    def restore(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def restore(self, event: EventData, request: Request) -> Changes:
         """Show all that a page had before it was reloaded, and what was typed there
         last."""
         said = event_data(event)

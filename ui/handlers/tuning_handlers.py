@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import gradio as gr
+from gradio import EventData, Request
 
 from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.params.base import MethodParams
@@ -35,7 +35,7 @@ class TuningHandlers(Handlers):
     plan: PlanTuning | None = None
 
     @outputs("adapters")
-    def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def choose(self, event: EventData, request: Request) -> Changes:
         """Choose the one that was picked."""
         server = self.catalogue.adapters
         return self._act(
@@ -43,7 +43,7 @@ class TuningHandlers(Handlers):
         )
 
     @outputs("adapters")
-    def rename(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def rename(self, event: EventData, request: Request) -> Changes:
         """Give one another name."""
         given = (
             key_of(event),
@@ -54,7 +54,7 @@ class TuningHandlers(Handlers):
         return self._act(request, lambda session: session.adapters.rename(*given))
 
     @outputs("adapters")
-    def upload(self, request: gr.Request, file: object) -> Changes:
+    def upload(self, request: Request, file: object) -> Changes:
         """Add a file of the user's own."""
 
         def add(session: Session) -> None:
@@ -65,7 +65,7 @@ class TuningHandlers(Handlers):
         return self._act(request, add)
 
     @outputs("adapters", "download")
-    def export(self, event: gr.EventData, request: gr.Request) -> Changes:
+    def export(self, event: EventData, request: Request) -> Changes:
         """Download one as a file."""
 
         def find(session: Session) -> Changes:
@@ -75,7 +75,7 @@ class TuningHandlers(Handlers):
         return self._act(request, find)
 
     @outputs("adapters", "takes")
-    def look(self, request: gr.Request, *fields: object) -> Changes:
+    def look(self, request: Request, *fields: object) -> Changes:
         """Say whether the chosen one fits, and what the run would tune, after anything
         that changes it."""
         try:
@@ -96,7 +96,7 @@ class TuningHandlers(Handlers):
         }
 
     def _act(
-        self, request: gr.Request, act: Callable[[Session], Changes | None]
+        self, request: Request, act: Callable[[Session], Changes | None]
     ) -> Changes:
         try:
             session = self.session(request)

@@ -63,8 +63,11 @@ class RunQueue:
         have too many."""
         with self.changed:
             # Those that wait or run, and were not stopped.
-            tickets = [*self._waiting, *([self._running] if self._running else ())]
-            counted = [one.visitor for one in tickets if one.visitor and not one.ending]
+            counted = [
+                one.visitor
+                for one in (*self._waiting, self._running)
+                if one and one.visitor and not one.ending
+            ]
             _check_limits(visitor, counted)
             if not counted:
                 self._round = 0

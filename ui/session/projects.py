@@ -334,7 +334,7 @@ class Projects:
                 return
             said = kept.said
             state = session.state
-            asked = draft(session, self.asked(session), [*state.regions.values()])
+            asked = draft(session, self._asked(session), [*state.regions.values()])
         adapter = folder / kept.adapter
         asked = replace(
             asked,

@@ -16,7 +16,7 @@ from regrain.editing.storage.fetching import Fetched
 from regrain.editing.storage.local_models import ASSETS
 from regrain.ui.handlers import model_handlers
 from regrain.ui.handlers.check_handlers import CheckHandlers
-from regrain.ui.handlers.clip_handlers import SettingHandlers
+from regrain.ui.handlers.clip_handlers import ClipHandlers
 from regrain.ui.handlers.model_handlers import ModelHandlers, offer
 from regrain.ui.values.fields import Fields
 from regrain.ui.values.known_models import KNOWN
@@ -337,7 +337,7 @@ def no_session():
 def test_a_space_is_duplicated_by_a_link(space, address, monkeypatch):
     monkeypatch.setenv("SPACE_ID", space)
     known = SimpleNamespace(is_usable=lambda _: True, lacks=lambda _: {})
-    handlers = SettingHandlers(known, None, None, None)
+    handlers = ClipHandlers(known, None, None, None, None)
     session = SimpleNamespace(method="infedit", opened=SimpleNamespace(drawn=False))
     assert handlers._notice(session, "storybook")["useless"].duplicate == address
     session.opened.drawn = True

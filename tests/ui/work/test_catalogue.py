@@ -23,7 +23,7 @@ from regrain.editing.models.files.location import (
 from regrain.editing.request.edit import Edit
 from regrain.editing.request.edit_request import EditRequest
 from regrain.ui.handlers import clip_handlers
-from regrain.ui.handlers.clip_handlers import SettingHandlers
+from regrain.ui.handlers.clip_handlers import ClipHandlers
 from regrain.ui.values.fields import Fields
 from regrain.ui.values.known_models import KNOWN
 from regrain.ui.views import settings
@@ -229,7 +229,7 @@ def test_choosing_a_model_shows_its_settings_and_empties_what_it_predicts(
 ):
     write(models / "mine.safetensors")
     write(models / "other.safetensors")
-    handlers = SettingHandlers(Catalogue({}, tmp_path), None, None, None)
+    handlers = ClipHandlers(Catalogue({}, tmp_path), None, None, None, None)
     asked = Edit(method="videograin", params={"steps": 7}, prediction="sample")
     session = SimpleNamespace(
         filled="mine.safetensors",
@@ -237,9 +237,9 @@ def test_choosing_a_model_shows_its_settings_and_empties_what_it_predicts(
         lock=nullcontext(),
         opened=SimpleNamespace(request=SimpleNamespace(asked=asked)),
     )
-    monkeypatch.setattr(SettingHandlers, "session", lambda *_: session)
+    monkeypatch.setattr(ClipHandlers, "session", lambda *_: session)
     for name in ("_notice", "cards"):
-        monkeypatch.setattr(SettingHandlers, name, lambda *_: {})
+        monkeypatch.setattr(ClipHandlers, name, lambda *_: {})
     said = {"seed": 4, "prediction": "epsilon", "given": {"videograin": {"steps": 9}}}
     choose = partial(handlers.choose_model, None)
     asked = choose("owner/other", [], said)
@@ -254,10 +254,10 @@ def test_choosing_a_model_shows_its_settings_and_empties_what_it_predicts(
 
 
 def test_another_method_comes_with_its_additions(tmp_path, monkeypatch):
-    handlers = SettingHandlers(Catalogue({}, tmp_path), None, None, None)
+    handlers = ClipHandlers(Catalogue({}, tmp_path), None, None, None, None)
     session = SimpleNamespace(method="instruct_pix2pix", lock=nullcontext())
-    monkeypatch.setattr(SettingHandlers, "session", lambda *_: session)
-    monkeypatch.setattr(SettingHandlers, "cards", lambda *_: {})
+    monkeypatch.setattr(ClipHandlers, "session", lambda *_: session)
+    monkeypatch.setattr(ClipHandlers, "cards", lambda *_: {})
     chosen = SimpleNamespace(_data={"name": "videograin"})
     monkeypatch.setattr(clip_handlers, "event_data", lambda event: event._data)
     said = {"given": {"instruct_pix2pix": {"cuts": "2", "steps": 3}}}
