@@ -85,11 +85,12 @@ class Programs:
             self._wait(turn, page)
             self._find(session, asked.regions, labels, turn)
             request = self._request(session, asked)
-            saved = self._run(RunJob(request, page, format=_beside(asked.format)), turn)
+            beside = "" if asked.format == "mp4" else asked.format
+            saved = self._run(RunJob(request, page, format=beside), turn)
         report: Facts = dict(saved.finished.report)
         if note:
             report["warnings"] = [*report.get("warnings", ()), note]
-        name = file_in(asked.format) if _beside(asked.format) else "edited.mp4"
+        name = file_in(beside) if beside else "edited.mp4"
         return FileData(path=saved.files[name]), without_paths(report)
 
     def segment(self, asked: SegmentImage, caller: Caller) -> Answer:
@@ -259,11 +260,6 @@ def add_api(programs: Programs) -> None:
         SegmentImage, programs.segment, queue=False
     )  # short, and MCP shows pictures of such calls alone
     refuse_removed()
-
-
-def _beside(format: str) -> str:
-    """Return the format in which an edit is written beside its MP4; empty for none."""
-    return "" if format == "mp4" else format
 
 
 def without_paths(report: object) -> Any:

@@ -180,8 +180,8 @@ class ClipHandlers(Handlers):
             note = explain(error, "other frames could not be used", with_field=True)
             return {"canvas": session_views.lost(note)}
         shown = self._shown(session, note)
-        params = session.opened.request.params
-        said = Fields.of(*fields).on_clip(session.method, params)
+        said = Fields.of(*fields)
+        said = said.on_clip(session.method, session.opened.request.params)
         with suppress(EditingError):  # the model is not offered; the checks say so
             shown["settings"] = self.settings(session.method, said)
         return shown

@@ -364,7 +364,7 @@ class RunHandlers(Handlers):
     ) -> Iterator[Changes]:
         """Run a job and show its events, unless the page opens another clip
         meanwhile."""
-        job = replace(job, kept=session.history.folders)
+        job = replace(job, kept=[past.folder for past in session.history.runs])
         display = _Display(self, session, job, run)
         started = job.number > 1 or run.behind
         with closing(in_thread(lambda: self.jobs.run(job), run.turn)) as items:

@@ -89,10 +89,9 @@ class TuningHandlers(Handlers):
             problem = _problem(asked, session)
             if model_views.tunes(session.method) and not asked.adapter:
                 planned = self._planned(asked)
-        takes = model_views.takes(planned)
         return {
             "adapters": self.tuned_models(session, problem),
-            "takes": takes,
+            "takes": model_views.takes(planned),
         }
 
     def _act(

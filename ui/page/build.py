@@ -258,8 +258,7 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
     ask: How = {
         "fn": None,
         "js": _ASK_TO_LOOK,
-        **QUIET,
-        "trigger_mode": "multiple",
+        **IN_ORDER,
     }
     for listen in (p.cards.prompts, *(change.then for change in changes)):
         listen(**ask)

@@ -157,8 +157,7 @@ def _add_choices(catalogue: Catalogue, method: str) -> Parts:
     shown: Parts = {}
     with gr.Row(elem_classes="rg-choices"):
         lacks = catalogue.lacks(BUILT_IN_MODEL)
-        chosen = choice(method, lacks)
-        shown["method"] = view("method", chosen)
+        shown["method"] = view("method", choice(method, lacks))
         shown["model"] = gr.Dropdown(
             choices=catalogue.model_choices,
             value=BUILT_IN_MODEL,

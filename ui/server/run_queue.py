@@ -96,11 +96,7 @@ class RunQueue:
         present = ticket.visitor is not None and not ticket.visitor.gone
         if self._running and self._running.gone and present:
             self._running.ending = True
-        if (
-            self._running is None
-            and ticket in self._waiting
-            and self._order()[0] is ticket
-        ):
+        if self._running is None and self._waiting and self._order()[0] is ticket:
             self._waiting.remove(ticket)
             self._running = ticket
             self._started = self._clock()

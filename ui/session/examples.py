@@ -17,7 +17,6 @@ from regrain.editing.media.reading import VideoClip
 from regrain.editing.pipeline.pictures import tint
 from regrain.editing.pipeline.shipped_results import read_made
 from regrain.editing.removed import instead
-from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.project import load_project, overlapping_masks
 from regrain.editing.storage.folders import readable, visible
 from regrain.ui.server.media import shrunk
@@ -39,26 +38,19 @@ class Example:
     after: str = ""  # file of the same frame of the shipped result; else empty
 
     @property
-    def request(self) -> EditRequest:
-        """The request of the project."""
-        return self.opened.request
-
-    @property
     def change(self) -> str:
         """A summary of the edit in few words: `cat → fox, rabbit → panda`, or `in
         pencil`."""
+        request = self.opened.request
         changes = []
-        for region in self.request.regions:
+        for region in request.regions:
             if region.prompt:
                 now = region.source or region.name
                 before, after = _apart(now, region.prompt)
                 changes.append(f"{before or _bare(now)} → {after}")
         if changes:
             return ", ".join(changes)
-        apart = [
-            _apart(self.request.source_prompt, target)
-            for target in self.request.targets
-        ]
+        apart = [_apart(request.source_prompt, target) for target in request.targets]
         before = apart[0][0]
         after = " / ".join(after for _, after in apart)
         return f"{before} → {after}" if before else after

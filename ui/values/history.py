@@ -86,11 +86,6 @@ class History:
         self.runs: tuple[PastRun, ...] = ()
         self.shown: tuple[str, ...] = ()
 
-    @property
-    def folders(self) -> frozenset[Path]:
-        """The folders of all runs."""
-        return frozenset(run.folder for run in self.runs)
-
     def add(self, run: PastRun) -> tuple[PastRun, ...]:
         """Add a run, show it, and return the runs that are too many, whose files may
         go.

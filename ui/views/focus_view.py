@@ -22,7 +22,11 @@ def focus_view(session: Session, asked: EditRequest) -> FocusView:
         EditingError: The model's files or a parameter are wrong.
     """
     shown = FocusView(
-        session.id, read_focus(asked.focus).kind, bool(asked.edited), [], {}
+        session.id,
+        read_focus(asked.focus).kind,
+        bool(asked.edited),
+        boxes=[],
+        margins={},
     )
     if shown.how == "off":
         return shown

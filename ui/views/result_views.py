@@ -205,7 +205,16 @@ def remember(
         called = saved.folder / download_name(stem, name)
         files[name] = str(link_or_copy(Path(path), called))
     layered = (saved.folder / LAYERS).is_dir()
-    shown = result(outcome, report, request, files, stem, key, layered, known)
+    shown = result(
+        outcome,
+        report,
+        request,
+        files,
+        stem,
+        key,
+        layered,
+        known,
+    )
     frames = len(request.clip)
     facts = ["try"] if opened.attempt else []
     facts.append(f"{frames} frame{'s' if frames > 1 else ''}")

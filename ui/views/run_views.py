@@ -87,7 +87,13 @@ class RunProgress:
             said = f"{done} of {self._window.total} windows done"
             left = self._window.left / max(self._work, 1)
             windows = WindowsBar(said, done, round(1 - left, 3))
-        return ProgressView("running", text, self._detail(progress), stages, windows)
+        return ProgressView(
+            "running",
+            text,
+            self._detail(progress),
+            stages,
+            windows,
+        )
 
     def _as_progress(self, event: Stage | Progress | WindowStarted) -> Progress:
         """Return the beginning of a stage or a window as progress, after taking note of
@@ -210,5 +216,12 @@ def _stages(
     for number, name in enumerate(names):
         _, title = _STAGES.get(name, ("", name.capitalize()))
         filled = share if number == now else float(number < now)
-        bars.append(StageBar(title, round(filled, 3), number == now, name in _LONG))
+        bars.append(
+            StageBar(
+                title,
+                round(filled, 3),
+                number == now,
+                name in _LONG,
+            )
+        )
     return bars

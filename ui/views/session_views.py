@@ -76,7 +76,7 @@ def gallery(examples: Examples, chosen: str | None) -> GalleryView:
             after=example.after,
             videos=[str(opened.source), opened.made.edits[0]] if opened.made else [],
             change=example.change,
-            hint=" / ".join(example.request.targets),
+            hint=" / ".join(opened.request.targets),
         )
         items.append(shown)
     return GalleryView(chosen, items, MAX_VIDEO // 10**6, MAX_ARCHIVE // 10**6)

@@ -28,8 +28,7 @@ def parameters(method: str) -> Mapping[str, Parameter]:
     shown = {}
     for name, said in METHODS[method].Params.model_json_schema()["properties"].items():
         group = said.get("group", "More")
-        has_choice = "const" not in said
-        if has_choice and group:
+        if group and "const" not in said:  # with something to choose
             told = {
                 field.name: said[field.name]
                 for field in fields(Parameter)

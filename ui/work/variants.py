@@ -57,7 +57,8 @@ def attempt(
         if name in values:  # what was given may lie outside
             params[name] = value
     tried = pick(replace(request, params=params), frames)
-    few = f"frame {at + 1}" if len(frames) == 1 else f"{count} frames"
+    alone = at if len(frames) == 1 else None
+    few = f"{count} frames" if alone is None else f"frame {at + 1}"
     if "steps" in fewer and not seeing:
         few += f", {fewer['steps']} steps of {values['steps']}"
     how = "in full quality" if fewer else "in the same way"
@@ -65,7 +66,6 @@ def attempt(
     if seeing:
         title = METHODS[request.method].title
         note = f"A quick try by {title}, which takes pictures: choose it for Run, too."
-    alone = at if len(frames) == 1 else None
     # Without its file, no edit is put back into it.
     return tried, replace(opened, request=tried, file=None, attempt=note, tried=alone)
 

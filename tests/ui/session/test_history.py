@@ -114,7 +114,7 @@ def test_files_of_the_history_stay_when_a_run_begins(tmp_path):
     history.add(run(1, kept))
     for folder in (kept, stopped, other):
         folder.mkdir(exist_ok=True)
-    media.new_run("page", history.folders)
+    media.new_run("page", [run.folder for run in history.runs])
     assert kept.is_dir()
     assert sorted((stopped.is_dir(), other.is_dir())) == [False, True]
     media.drop(kept)
