@@ -193,7 +193,7 @@ class AdapterList:
         self, name: str, path: Path, facts: AdapterFacts, group: str, media: Media
     ) -> Entry:
         with self._changing:
-            key = f"own-{secrets.token_hex(4)}"
+            key = f"own-{secrets.token_hex(8)}"
             entry = Entry(key, name, str(path), facts, group)
             # another one: pages may be reading the present one
             entries = dict(self.entries)
