@@ -265,10 +265,8 @@ def write_outputs(
             )
         explain = partial(_explain, folder, clip)
         videos = _explaining(result, request)
-        if prod(clip.size) > _PLATE:
-            unseen = [explain(video) for video in videos]
-        else:
-            unseen = each(explain, videos)
+        in_turn = prod(clip.size) > _PLATE
+        unseen = map(explain, videos) if in_turn else each(explain, videos)
         warnings = cast(list[str], written.get("warnings", []))
         written["warnings"] = [*warnings, *chain.from_iterable(unseen)]
         # JSON has no NaN; fractions become text, NumPy scalars numbers.
