@@ -22,7 +22,6 @@ from regrain.editing.diffusion.schedule import (
     ddpm_step,
     late_steps,
 )
-from regrain.editing.errors import RequestError
 from regrain.editing.media.lazy_frames import Numbers
 from regrain.editing.params.base import FEW_STEP, Sampler, most_consistency_steps
 
@@ -120,8 +119,6 @@ class Sampling:
                 of a sampler in `FEW_STEP`, steps within the share.
             strength: Share of the schedule, counted from the clean end, that is run;
                 see `steps_run`.
-        Raises:
-            RequestError: There are not as many levels.
         """
         self.sampler = sampler
         self.random = sampler in _RANDOM
@@ -186,19 +183,11 @@ def consistency_levels(
     """Return the levels that a consistency model visits, falling.
 
     Of the 50 levels on which it was distilled those in the share `strength`, counted
-    from the clean end, and of these as many as there are steps.
-
-    Raises:
-        RequestError: There are fewer levels than steps.
+    from the clean end, and of these as many as there are steps; parameters of methods
+    ask for no more than there are.
     """
     apart = len(schedule.alphas_cumprod) // most_consistency_steps(1.0)
     known = most_consistency_steps(strength)
-    if steps > known:
-        raise RequestError(
-            "params.steps",
-            f"Expected at most {known} with this sampler and strength, got {steps}. Take fewer steps, or "
-            "raise the strength.",
-        )
     falling = np.arange(known, 0, -1) * apart - 1
     places = np.floor(np.linspace(0, known, steps, endpoint=False)).astype(int)
     return tuple(falling[places].tolist())

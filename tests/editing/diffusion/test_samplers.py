@@ -30,6 +30,7 @@ from regrain.editing.diffusion.samplers import Sampling, consistency_levels
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import RequestError
 from regrain.editing.params.base import FEW_STEP
+from regrain.editing.params.sdedit import SDEditParams
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 
@@ -93,7 +94,7 @@ def test_consistency_levels_are_diffusers(steps, strength):
     schedule = Schedule.from_config(SCHEDULER)
     if steps > 50 * strength:
         with pytest.raises(RequestError, match="at most 25"):
-            consistency_levels(schedule, steps, strength)
+            SDEditParams(sampler="lcm", steps=steps, strength=strength).check_together()
         return
     scheduler.set_timesteps(steps, strength=strength)
     ours = consistency_levels(schedule, steps, strength)
