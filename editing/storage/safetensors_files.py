@@ -226,10 +226,11 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
             marks |= read_marks(file, title)
     said = f"{title} cannot be loaded. config.json and weights do not fit together, or are damaged."
     chosen = choose_weights([file.name for file in files], stem)
+    variant = chosen.variant if chosen else ""
     with (
         LOADING,
         boundary("model", f"{said} Download it again.", ModelError),
-        _named(folder, files, stem) as place,
+        _named(folder, files, stem, variant) as place,
     ):
         try:
             model, report = kind.from_pretrained(
@@ -238,7 +239,7 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
-                variant=chosen.variant or None if chosen else None,
+                variant=variant or None,
                 ignore_mismatched_sizes=stem == TRANSFORMERS,  # which reports them
             )
         except ValueError as error:
@@ -350,7 +351,7 @@ def _laid_out(files: Mapping[str, Path]) -> Iterator[Path]:
 
 
 @contextmanager
-def _named(folder: Path, files: list[Path], stem: str) -> Iterator[Path]:
+def _named(folder: Path, files: list[Path], stem: str, variant: str) -> Iterator[Path]:
     """Give a folder whose files are as their library expects: the only file of weights
     by its name, shards with an index, a configuration as `without_marks` gives it. The
     folder itself if they are."""
@@ -369,18 +370,16 @@ def _named(folder: Path, files: list[Path], stem: str) -> Iterator[Path]:
         weights = {f"{stem}.{end.lower()}": files[0]}
     with _laid_out({"config.json": config, **weights, **indices}) as place:
         if lacks_index:
-            _write_index(place, files, stem)
+            end = f".{variant}" if variant else ""
+            _write_index(place / f"{stem}.safetensors.index{end}.json", files)
         yield place
 
 
-def _write_index(place: Path, files: list[Path], stem: str) -> None:
+def _write_index(index: Path, files: list[Path]) -> None:
     """Write the index of shards: the file of each weight."""
     places = {}
     for path in files:
         with opened(path, "model", path.name) as file:
             places |= dict.fromkeys(file.keys(), path.name)
-    chosen = choose_weights([file.name for file in files], stem)
-    variant = f".{chosen.variant}" if chosen and chosen.variant else ""
-    index = {"metadata": {}, "weight_map": places}
-    path = place / f"{stem}.safetensors.index{variant}.json"
-    path.write_text(json.dumps(index), encoding="utf-8")
+    content = {"metadata": {}, "weight_map": places}
+    index.write_text(json.dumps(content), encoding="utf-8")
