@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from regrain.editing.attention.backends import RunLengths, attention, attention_in_runs
+from regrain.editing.attention.layers import AttentionFn, AttentionLayer
 
 Rows = Float[Tensor, "rows heads tokens dim"]
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -96,6 +97,18 @@ def across_frames(
         )
 
     return attend(q, gather(k), gather(v))
+
+
+def over_frames(frames: int, seen: Seen) -> AttentionFn:
+    """Return the attention in which each frame sees the text of its own row, and the
+    frames that `seen` lists for it."""
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
+        if site.kind == "cross":
+            return attention(q, k, v)
+        return across_frames(q, k, v, frames, seen)
+
+    return attend
 
 
 def labels_seen(

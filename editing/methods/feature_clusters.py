@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
-from regrain.editing.attention.frames import across_frames
+from regrain.editing.attention.frames import over_frames
 from regrain.editing.attention.layers import AttentionLayer, Grid
 from regrain.editing.diffusion.schedule import Answer, Step
 from regrain.editing.diffusion.text import PromptEmbedding, words
@@ -151,12 +151,7 @@ class _Recorder:
         self._indicator = indicator
         self._features: Tensors = {}
         self._heat = AttentionRecorder(HeatScope(frozenset(), self._grid.size))
-
-    def plain(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        """Compute attention across all frames."""
-        if site.kind == "cross":
-            return attention(q, k, v)
-        return across_frames(q, k, v, self._grid.time, "all")
+        self.plain = over_frames(self._grid.time, "all")
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
         """Compute attention across all frames, and record it."""

@@ -45,7 +45,7 @@ from regrain.editing.recipe.guided import GuidedAttention
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation
 from regrain.editing.recipe.preview import StepEvents
-from regrain.editing.recipe.prompts import guidance_of
+from regrain.editing.recipe.prompts import embed_halves, guidance_of
 from regrain.editing.recipe.window import (
     ResizedClip,
     WindowFrames,
@@ -121,10 +121,8 @@ class FrescoModel:
         )
         self.steps: Sequence[Step] = self._sampling.steps
         self.control = ControlNets(params.control, working.frames, backbone)
-        prompts = [request.negatives, request.composed.text]
-        uncond, cond = backbone.embed(prompts, ["negative_prompt", "prompt"])
         # Control networks read words of regions in their sentence.
-        self._plain_text = {"uncond": uncond, "cond": cond}
+        self._plain_text = embed_halves(backbone, request)
         self._text = self._plain_text
         self.modulation = None
         if request.edited:

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from regrain.editing.attention.averages import Heat, NamedMaps
-from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.frames import Seen, across_frames
-from regrain.editing.attention.layers import AttentionFn, AttentionLayer
+from regrain.editing.attention.frames import Seen, over_frames
+from regrain.editing.attention.layers import AttentionFn
 from regrain.editing.diffusion.blending import blend_edits
 from regrain.editing.diffusion.samplers import Sampling
 from regrain.editing.diffusion.schedule import (
@@ -37,7 +36,7 @@ from regrain.editing.recipe.events import Stage, Steps
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation
 from regrain.editing.recipe.preview import StepEvents
-from regrain.editing.recipe.prompts import guidance_of
+from regrain.editing.recipe.prompts import embed_halves, guidance_of
 from regrain.editing.recipe.window import (
     ResizedClip,
     WindowFrames,
@@ -142,10 +141,8 @@ class SeeingModel:
         beside = beside_latents(backbone, working, source)
         assert beside is not None
         self._seen = beside
-        prompts = [request.negatives, request.composed.text]
-        uncond, cond = backbone.embed(prompts, ["negative_prompt", "prompt"])
         # Control networks read words of regions in their sentence.
-        self._plain_texts = {"uncond": uncond, "cond": cond}
+        self._plain_texts = embed_halves(backbone, request)
         layout, self._texts = lay_out(backbone, request, working.grid)
         self._modulation = None
         if layout.columns:
@@ -185,13 +182,7 @@ class SeeingModel:
         """Return the attention of a step, in which regions are bound to their words."""
         if self._modulation is not None:
             return self._modulation.attend(step, batch)
-
-        def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-            if site.kind == "cross":
-                return attention(q, k, v)
-            return across_frames(q, k, v, batch.frames, self._span)
-
-        return attend
+        return over_frames(batch.frames, self._span)
 
     def now(self, frames: Sequence[int]) -> NamedMaps:
         """Return this step's maps of some frames, for a preview."""

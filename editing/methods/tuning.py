@@ -15,12 +15,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from jaxtyping import Float32
-from torch import Tensor
 
-from regrain.editing.attention.backends import attention
 from regrain.editing.attention.batch import Batch
-from regrain.editing.attention.frames import across_frames, frames_seen
-from regrain.editing.attention.layers import AttentionFn, AttentionLayer
+from regrain.editing.attention.frames import frames_seen, over_frames
+from regrain.editing.attention.layers import AttentionFn
 from regrain.editing.diffusion.schedule import (
     FrameLatents,
     Schedule,
@@ -107,15 +105,7 @@ def sparse_causal(frames: int, device: torch.device) -> AttentionFn:
     """Return the attention of tuning and editing: each frame sees the first and the
     previous one."""
     seen = frames_seen(("first", "previous"), frames, device)
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer) -> Tensor:
-        return (
-            attention(q, k, v)
-            if site.kind == "cross"
-            else across_frames(q, k, v, frames, seen)
-        )
-
-    return attend
+    return over_frames(frames, seen)
 
 
 def drawn(

@@ -50,6 +50,7 @@ from regrain.editing.recipe.inversion import invert_cached
 from regrain.editing.recipe.layout import lay_out
 from regrain.editing.recipe.modulation import Modulation, Variants, along_tracks
 from regrain.editing.recipe.preview import StepEvents
+from regrain.editing.recipe.prompts import embed_halves
 from regrain.editing.recipe.redraw import calmed
 from regrain.editing.recipe.window import (
     ResizedClip,
@@ -177,9 +178,7 @@ class VideoGrainModel:
         )
 
         self.source = backbone.embed([request.description], ["source_prompt"])
-        prompts = [request.negatives, request.composed.text]
-        uncond, cond = backbone.embed(prompts, ["negative_prompt", "prompt"])
-        self._controlled = {"uncond": uncond, "cond": cond}
+        self._controlled = embed_halves(backbone, request)
         fits = backbone.halves_fit(frames, *working.grid.size)
         scale = params.guidance_scale
         if params.guidance_half == "uncond":

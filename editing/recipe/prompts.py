@@ -13,6 +13,15 @@ from regrain.editing.recipe.attention_recorder import Columns, new_columns
 from regrain.editing.request.edit_request import EditRequest
 
 
+def embed_halves(
+    backbone: Backbone, request: EditRequest
+) -> dict[str, PromptEmbedding]:
+    """Encode the negative prompt and the prompt, as the halves of guidance."""
+    prompts = [request.negatives, request.composed.text]
+    uncond, cond = backbone.embed(prompts, ["negative_prompt", "prompt"])
+    return {"uncond": uncond, "cond": cond}
+
+
 def embed_targets(
     backbone: Backbone, request: EditRequest
 ) -> tuple[PromptEmbedding, list[PromptEmbedding]]:
