@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +23,7 @@ from regrain.editing.cli.commands import (
     warn,
 )
 from regrain.editing.errors import MaskError, RequestError, shorten
-from regrain.editing.media.clip import DRAWN
+from regrain.editing.media.clip import DRAWN, check_inside
 from regrain.editing.media.labels import read_labels
 from regrain.editing.media.reading import open_clip
 from regrain.editing.storage.folders import check_apart
@@ -117,7 +116,7 @@ def track(
     width, height = opened.size
     check_same_clip(out, (len(opened), height, width))
     _check_clicks(clicks, opened)
-    _check_frames("--key", key or (), opened)
+    check_inside("--key", key or (), len(opened))
     before = None
     if masks:
         before = read_labels(
@@ -254,7 +253,7 @@ def _check_options(
 def _check_clicks(clicks: Clicks, clip: Clip) -> None:
     width, height = clip.size
     for label, by_frame in clicks.items():
-        _check_frames("--click", by_frame, clip)
+        check_inside("--click", by_frame, len(clip))
         for frame, (points, kinds) in by_frame.items():
             for x, y in points:
                 if x >= width or y >= height:
@@ -269,15 +268,6 @@ def _check_clicks(clicks: Clicks, clip: Clip) -> None:
                     f"Label {label} has only points marked 0 in frame {frame}. "
                     "Add a point on the object.",
                 )
-
-
-def _check_frames(field: str, frames: Iterable[int], clip: Clip) -> None:
-    for frame in frames:
-        if frame >= len(clip):
-            raise RequestError(
-                field,
-                f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.",
-            )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -10,10 +10,11 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
-from regrain.editing.errors import ClipError, shorten
+from regrain.editing.errors import ClipError, RequestError, shorten
 from regrain.editing.media.lazy_frames import (
     Grey,
     LazyFrames,
+    LazyRgb,
     RgbFrames,
     Size,
     check_window,
@@ -174,6 +175,17 @@ def resize(
     )
 
 
+def resized(frames: Clip | LazyFrames, size: Size) -> LazyRgb:
+    """Return frames, as many as there are now, scaled by `resize` when they are
+    read."""
+    width, height = size
+    return LazyFrames(
+        (len(frames), height, width, 3),
+        np.uint8,
+        lambda start, stop: resize(frames.read(start, stop), size),
+    )
+
+
 def within(size: Size, side: int, least: int = 1) -> Size:
     """Return a size scaled down so that its longer side is at most `side`, and none is
     below `least`."""
@@ -200,6 +212,24 @@ def check_size(size: Size) -> None:
     else:
         return
     raise ClipError("clip.path", f"Frames are {size[0]}x{size[1]}, but {wrong}")
+
+
+def check_inside(
+    field: str,
+    frames: Iterable[int],
+    count: int,
+    first: int = 0,
+    kind: type[RequestError] = RequestError,
+) -> None:
+    """Refuse frames that are not from `first` on, or outside a clip of so many, by an
+    error of the kind."""
+    for frame in frames:
+        if not first <= frame < count:
+            raise kind(
+                field,
+                f"Frame {frame} is outside the clip. Choose frames from {first} "
+                f"to {count - 1}.",
+            )
 
 
 def used_frames(total: int, start: int, stride: int, frames: int | None) -> range:

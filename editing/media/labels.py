@@ -23,6 +23,7 @@ from PIL import Image
 
 from regrain.editing.boundary import boundary, check_regular, given_path
 from regrain.editing.errors import MaskError, shorten
+from regrain.editing.media.clip import check_inside
 from regrain.editing.media.coco import (
     WholeMasks,
     check_extent,
@@ -50,6 +51,7 @@ from regrain.editing.media.lazy_frames import (
     Mask,
     Masks,
     Size,
+    evenly,
     few,
     windows,
 )
@@ -197,12 +199,7 @@ class _Wanted:
         outside the clip, or if there are several masks."""
         if self.at is None:
             return count
-        if not 0 <= self.at < self.frames:
-            raise MaskError(
-                "--at",
-                f"Frame {self.at} is outside the clip. Choose from 0 to "
-                f"{self.frames - 1}.",
-            )
+        check_inside("--at", [self.at], self.frames, kind=MaskError)
         if count != 1:
             raise MaskError(
                 "--at",
@@ -347,15 +344,13 @@ def _clear(path: Path) -> None:
 def _open(path: Path, wanted: _Wanted) -> LazyLabels | ByLabel:
     """Open labels of pictures or of a video; or whole masks by label, of JSON or of a
     folder of folders. All files are checked, and read again by window."""
-    name = shorten(path.name)
-    with boundary("masks", f"{name} cannot be opened. Use another folder.", MaskError):
-        if not os.path.exists(path):
-            raise MaskError(
-                "masks",
-                f"{name} is not a folder. Use a folder of PNG files (00000.png, "
-                "00001.png, ...).",
-            )
-        folders = _folders_by_label(path)
+    if not os.path.exists(path):
+        raise MaskError(
+            "masks",
+            f"{shorten(path.name)} is not a folder. Use a folder of PNG files "
+            "(00000.png, 00001.png, ...).",
+        )
+    folders = _folders_by_label(path)
     if _is_json(path):
         return _open_json(path, wanted)
     if not folders:
@@ -376,9 +371,12 @@ def _open(path: Path, wanted: _Wanted) -> LazyLabels | ByLabel:
 
 def _folders_by_label(path: Path) -> dict[int, Path]:
     """Return the folders in a folder by label; nothing of a file. MaskError if one is
-    called otherwise."""
+    called otherwise, or the folder cannot be read."""
+    said = f"{shorten(path.name)} cannot be opened. Use another folder."
+    with boundary("masks", said, MaskError):
+        folders = _folders(path) if path.is_dir() else []
     found: dict[int, Path] = {}
-    for folder in _folders(path) if path.is_dir() else ():
+    for folder in folders:
         label = label_in(folder.name)
         if label is None:
             raise MaskError(
@@ -510,8 +508,7 @@ def _open_pictures(source: _Source, wanted: _Wanted) -> LazyLabels:
     width, height = source.sizes[0]
     looked_at: Iterable[int] = range(count)
     if not source.files:  # of a video
-        places = np.linspace(0, count - 1, min(_LOOKED_AT, count))
-        looked_at = places.round().astype(int).tolist()
+        looked_at = evenly(count, _LOOKED_AT)
     pictures = map(source.picture, looked_at)
     meaning = understand(pictures, wanted.colors, wanted.labels)
 
@@ -604,12 +601,7 @@ def extent_of(path: Path) -> Extent:
         MaskError: There are none.
         ClipError: A video cannot be read.
     """
-    with boundary(
-        "masks",
-        f"{shorten(path.name)} cannot be opened. Use another folder.",
-        MaskError,
-    ):
-        folders = _folders_by_label(path)
+    folders = _folders_by_label(path)
     if _is_json(path):
         return read_data_set(path).extent
     source = _source_of(next(iter(folders.values()), path))

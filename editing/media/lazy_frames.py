@@ -223,6 +223,13 @@ def windows(count: int, size: int = WINDOW) -> Iterator[tuple[int, int]]:
         yield start, min(start + size, count)
 
 
+def evenly(count: int, most: int) -> Numbers:
+    """Choose frames of `count`: all or, of more, `most` that are evenly spread, ends
+    included."""
+    places = np.linspace(0, count - 1, min(count, most))
+    return tuple(places.round().astype(int).tolist())
+
+
 def few(frames: int, shape: Sequence[int]) -> int:
     """Return how many of these frames, [..., height, width], may be held together: fewer
     of large ones, at least 1."""

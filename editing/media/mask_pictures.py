@@ -160,7 +160,7 @@ class Meaning:
         if _is_white(picture):
             inside = pixels[..., 1] >= _MIDDLE
             form = "white" if inside.any() else "dark"
-            labels = np.where(inside, np.uint8(self.matte), np.uint8(0))
+            labels = inside * np.uint8(self.matte)
             return form if pixels.any() else "", labels
         packed = pixels @ _PACKED
         labels = np.zeros(packed.shape, np.uint8)

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError, ResourceError, shorten
-from regrain.editing.media.lazy_frames import Numbers, RgbFrames, Size
+from regrain.editing.media.lazy_frames import Numbers, RgbFrames, Size, evenly
 from regrain.editing.models.files.location import check_packed
 from regrain.editing.storage.folders import replacing
 from regrain.editing.storage.local_models import (
@@ -215,8 +215,7 @@ def local_adapters() -> list[str]:
 def learned_frames(frames: int) -> Numbers:
     """Choose the frames of a clip on which a model is tuned: all, or 32 that are evenly
     spread."""
-    learned = np.linspace(0, frames - 1, min(frames, MOST_LEARNED))
-    return tuple(learned.round().astype(int).tolist())
+    return evenly(frames, MOST_LEARNED)
 
 
 def check_frames(facts: AdapterFacts, frames: int) -> None:

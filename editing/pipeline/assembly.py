@@ -19,12 +19,11 @@ from regrain.editing.attention.averages import (
 )
 from regrain.editing.diffusion.blending import matched
 from regrain.editing.errors import RequestError
-from regrain.editing.media.clip import resize, resize_labels
+from regrain.editing.media.clip import resize, resize_labels, resized
 from regrain.editing.media.lazy_frames import (
     DiskFrames,
     Frames,
     LabelFrames,
-    LazyFrames,
     LazyRgb,
     Numbers,
     Rgb,
@@ -390,12 +389,7 @@ class Assembly:
 
     def _large(self, drawn: DiskFrames) -> LazyRgb:
         """Return frames as large as the clip, as many as there are now."""
-        width, height = size = self._placed.request.clip.size
-        return LazyFrames(
-            (len(drawn), height, width, 3),
-            np.uint8,
-            lambda start, stop: resize(drawn.read(start, stop), size),
-        )
+        return resized(drawn, self._placed.request.clip.size)
 
     def drawn(self) -> DrawnClip:
         """Return what was drawn, once all windows were added.

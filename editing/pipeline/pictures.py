@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 
 from regrain.editing.media.lazy_frames import Grey, Rgb
+from regrain.editing.media.mask_pictures import palette
 
 Frame = Rgb
 _WASH = 0.42  # opacity of a region's colour
@@ -17,11 +18,9 @@ _BRIGHTNESS = 0.45  # least mean of a colour on a darkened frame
 def tint(frame: Rgb, labels: Grey, colors: dict[int, str]) -> Rgb:
     """Tint each region of a frame with its colour, "#rrggbb" by label, and draw its
     rim; 0 is background."""
+    table = palette(colors).astype(np.float32)
     wash = np.zeros((256, 1), np.float32)
-    table = np.zeros((256, 3), np.float32)
-    for label, color in colors.items():
-        table[label] = rgb(color)
-        wash[label] = _WASH
+    wash[[*colors]] = _WASH
     alpha = wash[labels]
     is_colored = alpha[..., 0] > 0
     # within two pixels of another label

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from regrain.editing.diffusion.schedule import FrameLatents, Step
-from regrain.editing.media.lazy_frames import Numbers, RgbFrames
+from regrain.editing.media.lazy_frames import Numbers, RgbFrames, evenly
 from regrain.editing.recipe.events import Preview, Progress, Steps
 from regrain.editing.recipe.window import ResizedClip
 
@@ -65,8 +65,7 @@ class LatentPreview:
 def shown_frames(count: int) -> Numbers:
     """Choose the frames of a live preview: indices of up to 8 of `count`, evenly
     spaced, ends included."""
-    places = np.linspace(0, count - 1, min(count, _SHOWN))
-    return tuple(places.round().astype(int).tolist())
+    return evenly(count, _SHOWN)
 
 
 class StepEvents:

@@ -22,7 +22,7 @@ from regrain.editing.attention.averages import Heat, StepAreas, WordAttention
 from regrain.editing.attention.layers import Grid, Size
 from regrain.editing.diffusion.blending import Area
 from regrain.editing.diffusion.schedule import FrameLatents, RowLatents
-from regrain.editing.media.clip import resize
+from regrain.editing.media.clip import resized
 from regrain.editing.media.lazy_frames import (
     LazyFrames,
     LazyRgb,
@@ -214,11 +214,7 @@ def working_frames(backbone: Backbone, request: EditRequest) -> LazyRgb:
     """Return the clip of a request at the working size of the model, read when it is
     needed."""
     clip = request.clip
-    size = backbone.fit(*clip.size, request.size)
-    shape = (len(clip), size[1], size[0], 3)
-    return LazyFrames(
-        shape, np.uint8, lambda start, stop: resize(clip.read(start, stop), size)
-    )
+    return resized(clip, backbone.fit(*clip.size, request.size))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from regrain.editing.errors import MaskError, RequestError, shorten, suggest
-from regrain.editing.media.clip import Clip
+from regrain.editing.media.clip import Clip, check_inside
 from regrain.editing.media.labels import (
     Labels,
     fade_inwards,
@@ -282,15 +282,10 @@ class EditRequest(Draft):
     def _check_regions(self) -> None:
         self._check_unique("label")
         self._check_unique("name")
-        last = len(self.clip) - 1
         for region in self.regions:
             for key in ("drawn", "clicked"):
-                beyond = [frame for frame in getattr(region, key) if frame > last]
-                if beyond:
-                    raise RequestError(
-                        f"regions.{region.name}.{key}",
-                        f"Frame {beyond[0]} is outside the clip. Choose from 0 to {last}.",
-                    )
+                field = f"regions.{region.name}.{key}"
+                check_inside(field, getattr(region, key), len(self.clip))
 
     def _check_unique(self, key: str) -> None:
         seen = set()

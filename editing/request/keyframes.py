@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from regrain.editing.errors import RequestError
 from regrain.editing.media.lazy_frames import Frames, Numbers
 from regrain.editing.params.written import KeyChoice
 
@@ -26,18 +25,6 @@ def choose_keyframes(choice: KeyChoice, frames: Frames) -> Numbers:
     if not choice.frames:
         return spread(_changes(frames), choice.least, choice.most)
     return tuple(sorted({0, *choice.frames, last}))
-
-
-def check_inside(field: str, frames: Sequence[int], count: int, first: int = 0) -> None:
-    """Refuse frames, which are from `first` on, outside a clip of so many by a
-    RequestError."""
-    beyond = [frame for frame in frames if frame >= count]
-    if beyond:
-        raise RequestError(
-            field,
-            f"Frame {beyond[0]} is outside the clip. Choose frames from {first} "
-            f"to {count - 1}.",
-        )
 
 
 def spread(changes: Float[np.ndarray, "frames"], least: int, most: int) -> Numbers:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 
 from regrain.editing.errors import RequestError, shorten
+from regrain.editing.media.clip import check_inside
 from regrain.editing.media.images import read_picture
 from regrain.editing.media.lazy_frames import Rgba
 from regrain.editing.models.adapters import (
@@ -18,7 +19,6 @@ from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.params.registry import find_method
 from regrain.editing.request.boxes import read_focus
 from regrain.editing.request.edit_request import EditRequest
-from regrain.editing.request.keyframes import check_inside
 
 _SHAPE = 0.02  # most by which a first frame's shape may differ from the clip's
 # As other programs write into prompts; here it would be read as words. What comes after

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from regrain.editing.media.labels import Labels
+from regrain.editing.media.lazy_frames import evenly
 from regrain.editing.models.files.words import with_article
 from regrain.editing.params.phrases import words as words_of
 from regrain.editing.request.boxes import Edges
@@ -168,8 +169,7 @@ def _squares(
     """Return some of the frames that show a region, evenly spread, and the square
     around it in each, `grown` times as large."""
     shown = np.flatnonzero(~np.isnan(edges[:, 0]))
-    count = min(_FRAMES, len(shown))
-    frames = shown[np.linspace(0, len(shown) - 1, count).round().astype(int)]
+    frames = shown[[*evenly(len(shown), _FRAMES)]]
     lows, highs = np.split(edges[frames], 2, axis=1)
     reach = grown * (highs - lows).max(1, keepdims=True) / 2
     middles = (lows + highs) / 2

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from regrain.editing.errors import MaskError
-from regrain.editing.media.clip import Clip, resize
+from regrain.editing.media.clip import Clip, check_inside, resize
 from regrain.editing.media.lazy_frames import Grey, Mask, Rgb, Shape, Size
 from regrain.masks.draw import drop_specks, signed_distance
 from regrain.masks.models.finders import CUTS, find_tracker
@@ -107,11 +107,7 @@ def _check(
     """Check key frames; return their masks by frame, in order, and by label."""
     stated: dict[int, ByLabel] = {}
     for frame, value in sorted(keys.items()):
-        if not 0 <= frame < len(clip):
-            raise MaskError(
-                "keys",
-                f"Frame {frame} is outside the clip. Choose from 0 to {len(clip) - 1}.",
-            )
+        check_inside("keys", [frame], len(clip), kind=MaskError)
         masks = _masks_of(value, frame, clip.size[::-1])
         is_tracked = start <= frame < stop
         if masks and is_tracked:

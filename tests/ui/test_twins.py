@@ -9,11 +9,12 @@ import pytest
 from json_files import read_json
 
 from regrain.editing.errors import RequestError
+from regrain.editing.media.clip import check_inside
 from regrain.editing.params.written import read_cuts, read_keyframes
 from regrain.editing.pipeline.outputs import FORMATS
 from regrain.editing.pipeline.pictures import heat
 from regrain.editing.request.boxes import read_boxes, write_boxes
-from regrain.editing.request.keyframes import check_inside, choose_keyframes
+from regrain.editing.request.keyframes import choose_keyframes
 from regrain.ui.api.program_schema import Formats
 
 CASES = read_json(Path(__file__).with_name("js").joinpath("twins.json"))

@@ -180,7 +180,7 @@ def test_the_same_twice_whatever_comes_later(walk, from_first):
     ("keys", "message"),
     [
         ({}, "No key frame"),
-        ({30: np.ones((SIDE, SIDE), np.uint8)}, "Choose from 0 to 23"),
+        ({30: np.ones((SIDE, SIDE), np.uint8)}, "Choose frames from 0 to 23"),
         ({0: np.ones((25, 25), np.uint8)}, r"\(25, 25\)"),
         ({0: np.zeros((SIDE, SIDE), np.uint8)}, "has a region"),
     ],
