@@ -170,6 +170,17 @@ def edges_of(mask: Mask) -> tuple[float, ...]:
     return tuple(float(edge) if width else np.nan for edge in edges)
 
 
+def around_of(inside: Grey, reach: int) -> tuple[slice, slice]:
+    """Return the rows and the columns of the pixels of a mask, and of so many around
+    it."""
+    import cv2  # slow to import, and seldom needed
+
+    left, top, width, height = cv2.boundingRect(inside)
+    rows = slice(max(top - reach, 0), top + height + reach)
+    columns = slice(max(left - reach, 0), left + width + reach)
+    return rows, columns
+
+
 def _part(array: np.ndarray, start: int, stop: int) -> np.ndarray:
     return array[start:stop]
 
@@ -660,15 +671,10 @@ def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> Label
         nearest = np.full(frame.shape, np.inf, np.float32)
         for label, reach in pixels.items():
             own = (frame == label).view(np.uint8)
-            left, top, wide, high = cv2.boundingRect(own)
-            if not reach or not wide:
+            if not reach or not own.any():
                 continue
             edge = int(reach) + 1
-            first_row = max(top - edge, 0)
-            first_column = max(left - edge, 0)
-            rows = slice(first_row, top + high + edge)
-            columns = slice(first_column, left + wide + edge)
-            around = (rows, columns)
+            around = around_of(own, edge)
             distance = cv2.distanceTransform(1 - own[around], cv2.DIST_L2, 5)
             nearer = (distance <= reach) & (distance < nearest[around])
             is_free = frame[around] == 0

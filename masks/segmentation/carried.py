@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from regrain.editing.media.labels import around_of
 from regrain.editing.media.lazy_frames import Mask, Rgb
 from regrain.masks.segmentation.cut_tables import Guide
 
@@ -41,11 +42,7 @@ def _fitted(mask: Mask, copy: Rgb) -> Float32[np.ndarray, "4 height width"]:
     outer = cv2.dilate(grey, _AROUND)
     core = cv2.erode(grey, _AROUND)
     thin = grey - cv2.dilate(core, _AROUND)
-    left, top, wide, high = cv2.boundingRect(outer)
-    first_row = max(0, top - _REACH)
-    first_column = max(0, left - _REACH)
-    rows = slice(first_row, top + high + _REACH)
-    columns = slice(first_column, left + wide + _REACH)
+    rows, columns = around_of(outer, _REACH)
     colours = copy[rows, columns] / _BRIGHTEST
     values = mask[rows, columns].astype(np.float32)
     guide = Guide(colours, _REACH)
