@@ -6,14 +6,13 @@ Each extends the `Intervention` of one call; see `editing.models.intervention`.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from regrain.editing.attention.layers import AttentionLayer, plain
 from regrain.editing.models.intervention import Intervention, hooked
@@ -60,13 +59,12 @@ def recording(features: Features, change: Intervention) -> Intervention:
     def keep_residual(name: str, _: nn.Module, __: object, output: Tensor) -> None:
         features.residuals[name] = output
 
-    def register(model: nn.Module) -> Iterator[RemovableHandle]:
-        for name, conv in _residual_branches(model).items():
-            yield conv.register_forward_hook(partial(keep_residual, name))
-
     def patch(model: nn.Module) -> AbstractContextManager:
         wanted.update(_attention_layers(model))
-        return hooked(register(model))
+        return hooked(
+            conv.register_forward_hook(partial(keep_residual, name))
+            for name, conv in _residual_branches(model).items()
+        )
 
     return replace(change, attend=keep, patches=(*change.patches, patch))
 
@@ -87,13 +85,12 @@ def injecting(features: Features, change: Intervention) -> Intervention:
     def replaced(x: Tensor, _: nn.Module, __: object, output: Tensor) -> Tensor:
         return _repeated(x, len(output))
 
-    def register(model: nn.Module) -> Iterator[RemovableHandle]:
-        branches = _residual_branches(model)
-        for name, x in features.residuals.items():
-            yield branches[name].register_forward_hook(partial(replaced, x))
-
     def patch(model: nn.Module) -> AbstractContextManager:
-        return hooked(register(model))
+        branches = _residual_branches(model)
+        return hooked(
+            branches[name].register_forward_hook(partial(replaced, x))
+            for name, x in features.residuals.items()
+        )
 
     return replace(change, attend=inject, patches=(*change.patches, patch))
 

@@ -10,7 +10,8 @@ files with the authors' names, as safetensors.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
@@ -218,11 +219,13 @@ def between_frames(
         moved = x + scale * seen_in_time(x, modules[name], heads[name], frames, groups)
         return (moved, *output[1:]) if isinstance(output, tuple) else moved
 
-    def register(model: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
-        for name in modules:
-            yield model.get_submodule(name).register_forward_hook(partial(after, name))
+    def patch(model: nn.Module) -> AbstractContextManager:
+        return hooked(
+            model.get_submodule(name).register_forward_hook(partial(after, name))
+            for name in modules
+        )
 
-    return lambda model: hooked(register(model))
+    return patch
 
 
 def seen_in_time(
