@@ -29,7 +29,7 @@ from regrain.editing.models.pictures.adapter import Half, Pictures
 from regrain.editing.models.unet.tuned import View
 from regrain.editing.params.base import MethodParams
 from regrain.editing.recipe.attention_recorder import AttentionRecorder, HeatScope
-from regrain.editing.recipe.events import Preview, Steps
+from regrain.editing.recipe.events import Event, Preview, Steps, changed
 from regrain.editing.recipe.window import (
     WindowFrames,
     WindowResult,
@@ -105,23 +105,19 @@ def run_looking(
     if pictures is None:
         return (yield from run(backbone, request, params, window))
     view = Looking(backbone, pictures, request, params)
+
+    def with_maps(event: Event) -> Event:
+        if not isinstance(event, Preview):
+            return event
+        places = [
+            window.numbers.index(number, window.anchors) for number in event.indices
+        ]
+        maps = {**event.attention, **view.now(places)}
+        return replace(event, attention=maps)
+
     events = run(cast("Backbone", view), request, params, window)
-    try:
-        while True:
-            event = next(events)
-            if isinstance(event, Preview):
-                places = [
-                    window.numbers.index(number, window.anchors)
-                    for number in event.indices
-                ]
-                maps = {**event.attention, **view.now(places)}
-                event = replace(event, attention=maps)
-            yield event
-    except StopIteration as stop:
-        draft: WindowResult = stop.value
-        return replace(draft, attention={**draft.attention, **view.maps()})
-    finally:
-        events.close()
+    draft = yield from changed(events, with_maps)
+    return replace(draft, attention={**draft.attention, **view.maps()})
 
 
 class Looking(View):
