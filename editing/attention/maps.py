@@ -19,8 +19,9 @@ from regrain.editing.attention.backends import Keys, Queries, attention
 from regrain.editing.attention.batch import Batch
 from regrain.editing.diffusion.text import (
     PromptEmbedding,
+    TokenMap,
     Variant,
-    equalizer,
+    find_words,
     is_swap,
     refine_map,
     replace_map,
@@ -49,7 +50,7 @@ class Exchange:
             longer sum to 1.
     """
 
-    mapper: Float[Tensor, "L L"] | None
+    mapper: TokenMap | None
     indices: Int[Tensor, "L"]
     aligned: Float[Tensor, "L"]
     factors: Float[Tensor, "L"]
@@ -99,8 +100,10 @@ def exchange(
         swaps = is_swap(source.prompts[0], target.prompts[0])
     mapper = replace_map(source, target, variant).to(device) if swaps else None
     indices, aligned = (x.to(device) for x in refine_map(source, target, variant))
-    factors = equalizer(target, weights or {}, field).to(device)
-    return Exchange(mapper, indices, aligned, factors)
+    factors = torch.ones(target.vectors.shape[1])
+    for phrase, weight in (weights or {}).items():
+        factors[list(find_words(target, phrase, field))] = weight
+    return Exchange(mapper, indices, aligned, factors.to(device))
 
 
 def fuse_cross(

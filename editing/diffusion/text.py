@@ -21,6 +21,8 @@ from regrain.editing.storage.texts import Json
 
 Variant = Literal["fixed", "original"]
 """Alignment of prompts with the bugs of the published code fixed, or unchanged."""
+TokenMap = Float[Tensor, "L L"]
+"""How much each token of one prompt takes from each of another."""
 # Fields of encoded prompts that have an entry for each.
 _LISTED = ("prompts", "lengths", "offsets", "ids")
 _LITTLE = frozenset(
@@ -201,23 +203,9 @@ def find_all(text: PromptEmbedding, phrases: Iterable[str], field: str) -> Numbe
     return tuple(sorted(found))
 
 
-def equalizer(
-    text: PromptEmbedding, weights: Mapping[str, float], field: str
-) -> Float[Tensor, "L"]:
-    """Return a factor per token: the given weight for tokens of listed words and
-    phrases, 1 for all others.
-
-    Errors are those of `find_words`.
-    """
-    factors = torch.ones(text.vectors.shape[1])
-    for phrase, weight in weights.items():
-        factors[list(find_words(text, phrase, field))] = weight
-    return factors
-
-
 def replace_map(
     source: PromptEmbedding, target: PromptEmbedding, variant: Variant = "fixed"
-) -> Float[Tensor, "L L"]:
+) -> TokenMap:
     """Map the attention of the tokens of `source` to those of `target`, word for word.
 
     Rows are source tokens, columns target tokens, as for `maps @ replace_map(...)`.
@@ -266,25 +254,21 @@ def replace_map(
     return mapper
 
 
-def _map_along(
-    mapper: Float[Tensor, "L L"], tokens: range, start: int, stop: int
-) -> None:
+def _map_along(mapper: TokenMap, tokens: range, start: int, stop: int) -> None:
     """Map tokens to their counterparts from `start`; if there are too few before
     `stop`, to the last before it."""
     for j, i in enumerate(tokens, start):
         mapper[i, min(j, stop - 1)] = 1
 
 
-def _share(mapper: Float[Tensor, "L L"], s: Numbers, t: Numbers) -> None:
+def _share(mapper: TokenMap, s: Numbers, t: Numbers) -> None:
     """Map a word's tokens to another's: one to one if there are as many, else each to
     all."""
     shares = torch.eye(len(s)) if len(s) == len(t) else 1 / len(t)
     mapper[s[0] : s[-1] + 1, t[0] : t[-1] + 1] = shares
 
 
-def _walk(
-    changed: Sequence[tuple[Numbers, Numbers]], limit: int
-) -> Float[Tensor, "L L"]:
+def _walk(changed: Sequence[tuple[Numbers, Numbers]], limit: int) -> TokenMap:
     """Build the map as published, from the tokens of each changed word in source and
     target."""
     mapper = torch.zeros(limit, limit)
