@@ -69,12 +69,10 @@ class Format(NamedTuple):
         ending: What the name of the edit's file or folder ends with, `edited` being its
             beginning.
         write: Writes the layers of an edit to a path.
-        about: What it is, for people.
     """
 
     ending: str
     write: Callable[[Layers, Path], None]
-    about: str
 
     @property
     def is_folder(self) -> bool:
@@ -96,17 +94,16 @@ FORMATS: Mapping[str, Format] = {
     "png": Format(
         "_png",
         lambda layers, path: write_pictures(layers.frames, path),
-        "the frames as PNG files, without loss",
     ),
+    # 10 bits, with the matte as straight alpha
     "prores": Format(
         ".mov",
         lambda layers, path: write_prores(path, layers.rgba(), layers.clip),
-        "ProRes 4444 with the matte as straight alpha, 10 bits",
     ),
+    # alone, as grey files: 255 is the edit
     "matte": Format(
         "_matte",
         lambda layers, path: write_pictures(layers.matte, path),
-        "the matte alone as grey PNG files: 255 is the edit",
     ),
 }
 """The formats besides MP4, by name."""
