@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention, attention_and_sums
+from regrain.editing.attention.frames import Rows
 
 
 class _Group(NamedTuple):
@@ -70,10 +71,10 @@ class Separation:
 
     def attend(
         self,
-        q: Float[Tensor, "batch heads tokens dim"],
-        k: Float[Tensor, "batch heads tokens dim"],
-        v: Float[Tensor, "batch heads tokens dim"],
-    ) -> Float[Tensor, "batch heads tokens dim"]:
+        q: Rows,
+        k: Rows,
+        v: Rows,
+    ) -> Rows:
         """Compute self-attention with weakened pairs; q, k and v are unscaled."""
         scale = q.shape[-1] ** -0.5
         out = torch.empty_like(q)

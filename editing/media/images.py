@@ -29,6 +29,9 @@ _RARE_SUFFIXES = (".jfif", ".gif", ".avif", ".tga", ".ppm", ".pgm", ".pnm", ".jp
 FRAME_SUFFIXES = (*IMAGE_SUFFIXES, *_RARE_SUFFIXES)
 """Endings of all pictures that can be frames."""
 
+Square = UInt8[np.ndarray, "side side 3"]
+"""A square picture."""
+
 MAX_PIXELS = 50_000_000  # of a picture
 GREY, WHITE = 128, 255
 TRANSPARENT = (
@@ -173,7 +176,7 @@ def shown(
     field: str,
     note: Callable[[str], object] = lambda _: None,
     ground: int = GREY,
-) -> UInt8[np.ndarray, "side side 3"]:
+) -> Square:
     """Return a picture as models see it: all of it in a grey square, and grey where it
     is transparent; or of another `ground`.
 
@@ -190,7 +193,7 @@ def shown(
 
 def thing(
     path: Path, side: int, field: str
-) -> tuple[UInt8[np.ndarray, "side side 3"], Float32[np.ndarray, "side side"]]:
+) -> tuple[Square, Float32[np.ndarray, "side side"]]:
     """Return the thing in a picture, cut out and scaled to a square; and its opacity,
     0..1.
 

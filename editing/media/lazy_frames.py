@@ -30,6 +30,7 @@ Extent = tuple[int, Size]
 Numbers = tuple[int, ...]
 """Whole numbers, such as those of frames."""
 Rgb = UInt8[np.ndarray, "height width 3"]
+RgbPair = tuple[Rgb, Rgb]
 Rgba = UInt8[np.ndarray, "height width 4"]
 RgbFrames = UInt8[np.ndarray, "frames height width 3"]
 Grey = UInt8[np.ndarray, "height width"]
@@ -37,6 +38,8 @@ Grey = UInt8[np.ndarray, "height width"]
 LabelFrames = UInt8[np.ndarray, "frames height width"]
 Mask = Bool[np.ndarray, "height width"]
 Masks = Bool[np.ndarray, "frames height width"]
+Read = Callable[[int, int], np.ndarray]
+"""Returns frames start to stop - 1."""
 
 
 @runtime_checkable
@@ -70,7 +73,7 @@ class LazyFrames(NDArrayOperatorsMixin):
         self,
         shape: tuple[int, ...],
         dtype: DTypeLike,
-        read: Callable[[int, int], np.ndarray],
+        read: Read,
     ) -> None:
         self.shape = tuple(shape)
         self.dtype = np.dtype(dtype)

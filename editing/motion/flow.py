@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from regrain.editing.errors import ModelError, ResourceError
-from regrain.editing.media.lazy_frames import Rgb, RgbFrames, Shape
+from regrain.editing.media.lazy_frames import Rgb, RgbFrames, RgbPair, Shape
 from regrain.editing.motion.known_flows import once
 from regrain.editing.motion.raft import estimate_raft_flow, find_raft, load_raft
 from regrain.editing.storage.local_models import absent
@@ -162,7 +162,7 @@ def occlusion(forward: Flows, backward: Flows) -> Bool[Tensor, "frames height wi
 
 
 def occluded_once(
-    pair: tuple[Rgb, Rgb], there: Flows, back: Flows, method: FlowMethod
+    pair: RgbPair, there: Flows, back: Flows, method: FlowMethod
 ) -> Bool[np.ndarray, "h w"]:
     """Return the `occlusion` of the flows of a pair of frames by some method, which
     tracks and metrics of a run share."""

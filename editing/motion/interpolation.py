@@ -20,6 +20,7 @@ from regrain.editing.media.lazy_frames import (
     Mask,
     Rgb,
     RgbFrames,
+    RgbPair,
 )
 from regrain.editing.motion.flow import (
     Flow,
@@ -154,7 +155,7 @@ class _Stretch:
 
     def __init__(
         self,
-        edits: tuple[Rgb, Rgb],
+        edits: RgbPair,
         source: RgbFrames,
         labels: LabelFrames | None,
         method: FlowMethod,

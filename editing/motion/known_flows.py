@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from regrain.editing.media.lazy_frames import Rgb
+from regrain.editing.media.lazy_frames import RgbPair
 
 _MOST = 1 << 27  # bytes that are kept
 _LEAST_SIDE = 256  # of smaller frames, which are scanned for cuts, flow costs little
@@ -15,7 +15,7 @@ _known: dict[object, np.ndarray] = {}
 
 
 def once(
-    pair: tuple[Rgb, Rgb], estimate: Callable[..., np.ndarray], kind: str = "flow"
+    pair: RgbPair, estimate: Callable[..., np.ndarray], kind: str = "flow"
 ) -> np.ndarray:
     """Return the flow between a pair of frames, or another kind of answer about it,
     which is found once in a run."""

@@ -19,6 +19,7 @@ from regrain.editing.media.lazy_frames import (
     Grey,
     Mask,
     Rgb,
+    RgbPair,
     few,
     windows,
 )
@@ -219,7 +220,7 @@ def _similarities(a: Rgb, b: Rgb) -> Float32[np.ndarray, "height width 3"]:
     return similar[_REACH:-_REACH, _REACH:-_REACH]
 
 
-def warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
+def warping(pair: tuple[RgbPair, RgbPair]) -> tuple[Sum, Sum]:
     """Add up the deviation of the second of two frames, and of its edit, from those
     before, moved along the source: 0 for an edit that moves exactly like the source.
 
@@ -250,7 +251,7 @@ def warping(pair: tuple[tuple[Rgb, Rgb], tuple[Rgb, Rgb]]) -> tuple[Sum, Sum]:
     return (of_source, seen), (of_edit, seen)
 
 
-def _for_motion(frames: tuple[Rgb, Rgb]) -> tuple[Rgb, Rgb]:
+def _for_motion(frames: RgbPair) -> RgbPair:
     size = within(frames[0].shape[1::-1], _MOTION_SIDE)
     source, edit = resize(np.stack(frames), size)
     return source, edit

@@ -3,7 +3,7 @@ maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TypeVar
@@ -13,7 +13,14 @@ from jaxtyping import Bool, Float
 
 from regrain.editing.attention.averages import Heat, RegionAttention, WordAttention
 from regrain.editing.diffusion.blending import differing, matte, over
-from regrain.editing.media.lazy_frames import AnyLabels, Frames, LazyFrames, Rgb, Size
+from regrain.editing.media.lazy_frames import (
+    AnyLabels,
+    Frames,
+    LazyFrames,
+    Read,
+    Rgb,
+    Size,
+)
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.pictures.adapter import Pictures
 from regrain.editing.pipeline.assembly import DrawnClip, edit_clip
@@ -33,7 +40,6 @@ from regrain.editing.request.edit_request import EditRequest
 
 _PREVIEW_SIDE = 640  # most pixels of a preview's longer side
 _PREVIEWED = 8  # frames of the source that are kept for previews
-Read = Callable[[int, int], np.ndarray]
 Key = TypeVar("Key")
 
 

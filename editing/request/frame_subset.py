@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels
-from regrain.editing.media.lazy_frames import LazyFrames, LazyRgb, frames_of
+from regrain.editing.media.lazy_frames import LazyFrames, LazyRgb, Read, frames_of
 from regrain.editing.request.boxes import read_boxes, read_focus, write_boxes
 from regrain.editing.request.edit_request import EditRequest
 
@@ -67,9 +67,7 @@ def chosen(frames: LazyFrames, numbers: Sequence[int]) -> LazyFrames:
     )
 
 
-def read_some(
-    read: Callable[[int, int], np.ndarray], numbers: Sequence[int]
-) -> np.ndarray:
+def read_some(read: Read, numbers: Sequence[int]) -> np.ndarray:
     """Read frames by their numbers, neighbours at once."""
     if not numbers:
         return read(0, 0)

@@ -34,6 +34,7 @@ _BLOCKS = {
 }
 _PALETTE = 128  # pixels a side of what colours are read from
 Half = Literal["uncond", "cond"]
+KeysValues = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +66,10 @@ class Pictures:
     """
 
     seen: Sequence[SeenPicture]
-    weights: Mapping[str, tuple[Tensor, Tensor]]
+    weights: Mapping[str, KeysValues]
     fingerprint: str
     warnings: Sequence[str]
-    _known: dict[tuple[str, str, int], tuple[Tensor, Tensor]] = field(
-        default_factory=dict
-    )
+    _known: dict[tuple[str, str, int], KeysValues] = field(default_factory=dict)
     _palettes: dict[int, Float[Tensor, "places c"]] = field(default_factory=dict)
 
     @property
@@ -167,7 +166,7 @@ def load_pictures(
 
 def _by_layer(
     file: PictureFile, tensors: Weights, backbone: Backbone
-) -> dict[str, tuple[Tensor, Tensor]]:
+) -> dict[str, KeysValues]:
     """Sort keys and values by layer.
 
     In files they have odd numbers, in the order of the model's processors, those of the

@@ -7,16 +7,16 @@ there.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
+from regrain.editing.media.images import Square
 from regrain.editing.models.files.location import about
 from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
 from regrain.editing.models.unet.motion_modules import Weights, blocks, linear, normed
@@ -60,7 +60,7 @@ class PictureEncoder:
         self.side = file.side
         self._model = None
 
-    def tokens(self, picture: UInt8[np.ndarray, "side side 3"]) -> Pair:
+    def tokens(self, picture: Square) -> Pair:
         """Return the tokens of a picture as `shown`, cached by file, encoder and
         picture."""
         files = [self._file.path]
@@ -86,7 +86,7 @@ class PictureEncoder:
         return given, empty
 
     @torch.no_grad()
-    def _read(self, picture: UInt8[np.ndarray, "side side 3"]) -> Pair:
+    def _read(self, picture: Square) -> Pair:
         pixels = rearrange(torch.from_numpy(picture.copy()), "h w c -> 1 c h w") / 255
         if self._folder is None:
             pixels = 2 * pixels - 1

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.models.files.words import Tokens
-from regrain.editing.models.unet.stable_diffusion import StableDiffusion
+from regrain.editing.models.unet.stable_diffusion import Encoded, StableDiffusion
 from regrain.editing.storage.texts import Json
 
 
@@ -34,9 +33,7 @@ class StableDiffusionXL(StableDiffusion):
     empty_is_zero: bool = True
     _KEPT: ClassVar[int] = 1700  # 1483 counted
 
-    def _encode(
-        self, prompts: Sequence[str], tokens: Tokens
-    ) -> tuple[Float[Tensor, "n L d"], Float[Tensor, "n p"] | None]:
+    def _encode(self, prompts: Sequence[str], tokens: Tokens) -> Encoded:
         """Return the last but one layer of both encoders, without its norm; the pooled
         text of the second."""
         rows = torch.tensor(tokens.ids, device=self.device)

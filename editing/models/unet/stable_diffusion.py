@@ -15,7 +15,13 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from regrain.editing.attention.layers import AttentionLayer, Grid, install
-from regrain.editing.diffusion.schedule import Prediction, Schedule, Step, split
+from regrain.editing.diffusion.schedule import (
+    FrameLatents,
+    Prediction,
+    Schedule,
+    Step,
+    split,
+)
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.lazy_frames import RgbFrames
@@ -45,6 +51,8 @@ from regrain.editing.storage.texts import Json
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+Encoded = tuple[Float[Tensor, "n L d"], Float[Tensor, "n p"] | None]
+"""Vectors of the tokens of prompts, and pooled ones if the network takes such."""
 _SKETCHED = 64  # layers in a sketch at most; Stable Diffusion 1.5 has 32
 
 
@@ -170,7 +178,7 @@ class StableDiffusion(TurnTaking):
     def encode(
         self,
         frames: RgbFrames | Float32[np.ndarray, "frames height width 3"],
-    ) -> Float[Tensor, "frames c gh gw"]:
+    ) -> FrameLatents:
         """Encode frames at a working size, 0..255, to the mean of the posterior, scaled
         to about unit deviation."""
         height, width = frames.shape[1:3]
@@ -195,16 +203,14 @@ class StableDiffusion(TurnTaking):
         middle, scale = self._scale()
         return (torch.cat(latents).contiguous() - middle) * scale
 
-    def unscaled(
-        self, latents: Float[Tensor, "frames c gh gw"]
-    ) -> Float[Tensor, "frames c gh gw"]:
+    def unscaled(self, latents: FrameLatents) -> FrameLatents:
         """Return latents as the autoencoder gives them, not scaled to unit
         deviation."""
         middle, scale = self._scale()
         return latents / scale + middle
 
     @torch.no_grad()
-    def decode(self, latents: Float[Tensor, "frames c gh gw"]) -> RgbFrames:
+    def decode(self, latents: FrameLatents) -> RgbFrames:
         """Decode latents to RGB frames."""
         height, width = self._pixels(latents)
         at_once = frames_at_once(height, width, self._free(self.vae))  # 0: not even one
@@ -249,11 +255,8 @@ class StableDiffusion(TurnTaking):
             pooled,
         )
 
-    def _encode(
-        self, prompts: Sequence[str], tokens: Tokens
-    ) -> tuple[Float[Tensor, "n L d"], Float[Tensor, "n p"] | None]:
-        """Encode prompts with their tokens to vectors, and to pooled ones if the
-        network takes such."""
+    def _encode(self, prompts: Sequence[str], tokens: Tokens) -> Encoded:
+        """Encode prompts with their tokens."""
         rows = torch.tensor(tokens.ids, device=self.device)
         with self._turn(self.text_encoder):
             vectors = self.text_encoder(rows).last_hidden_state.float()
