@@ -17,14 +17,11 @@ from torch import Tensor
 from regrain.editing.errors import PromptError, shorten, suggest
 from regrain.editing.media.lazy_frames import Numbers
 from regrain.editing.params.phrases import find_phrase, words
-from regrain.editing.storage.texts import Json
 
 Variant = Literal["fixed", "original"]
 """Alignment of prompts with the bugs of the published code fixed, or unchanged."""
 TokenMap = Float[Tensor, "L L"]
 """How much each token of one prompt takes from each of another."""
-# Fields of encoded prompts that have an entry for each.
-_LISTED = ("prompts", "lengths", "offsets", "ids")
 _LITTLE = frozenset(
     ["a", "an", "the", "another", "of", "in", "on", "at", "with", "and", "to"]
 )
@@ -62,13 +59,13 @@ class PromptEmbedding:
         """Return the prompt at a row, or those at several, as an embedding of its
         own."""
         chosen = np.atleast_1d(np.arange(len(self))[rows]).tolist()
-        listed: Json = {
-            name: tuple(getattr(self, name)[row] for row in chosen) for name in _LISTED
-        }
         return PromptEmbedding(
             vectors=self.vectors[chosen],
             pooled=None if self.pooled is None else self.pooled[chosen],
-            **listed,
+            prompts=tuple(self.prompts[row] for row in chosen),
+            lengths=tuple(self.lengths[row] for row in chosen),
+            offsets=tuple(self.offsets[row] for row in chosen),
+            ids=tuple(self.ids[row] for row in chosen),
         )
 
     def __iter__(self) -> Iterator[PromptEmbedding]:
@@ -83,14 +80,13 @@ class PromptEmbedding:
     def cat(texts: Sequence[PromptEmbedding]) -> PromptEmbedding:
         """Join several texts of one model, in order."""
         pooled = [text.pooled for text in texts if text.pooled is not None]
-        listed: Json = {
-            name: tuple(entry for text in texts for entry in getattr(text, name))
-            for name in _LISTED
-        }
         return PromptEmbedding(
             vectors=torch.cat([text.vectors for text in texts]),
             pooled=torch.cat(pooled) if pooled else None,
-            **listed,
+            prompts=tuple(prompt for text in texts for prompt in text.prompts),
+            lengths=tuple(length for text in texts for length in text.lengths),
+            offsets=tuple(offsets for text in texts for offsets in text.offsets),
+            ids=tuple(ids for text in texts for ids in text.ids),
         )
 
 
