@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_hub import reach, serve_hub
@@ -13,7 +14,7 @@ from huggingface_hub.utils import close_session
 from published_sam import write_sam2
 
 from regrain.editing.errors import ModelError
-from regrain.editing.storage.fetching import Fetched
+from regrain.editing.storage.fetching import Fetched, list_files
 from regrain.masks.models import checkpoints
 from regrain.masks.models.fetch import SUGGESTED, fetch, why_not
 
@@ -54,6 +55,13 @@ def test_json_and_safetensors_of_one_revision_arrive(online, published, tmp_path
     assert last == Fetched(total, total)
     assert not any(".pt" in path or "more.json" in path for path in online.asked)
     assert [one.name for one in checkpoints.checkpoints()] == [SUGGESTED.name]
+
+
+def test_a_file_of_unknown_size_counts_nothing():
+    files = [SimpleNamespace(rfilename="a", size=3)]
+    files += [SimpleNamespace(rfilename="b", size=None)]
+    assert list_files(SimpleNamespace(siblings=files)) == {"a": 3, "b": 0}
+    assert list_files(SimpleNamespace(siblings=None)) == {}
 
 
 def test_stopping_leaves_nothing(online, tmp_path):

@@ -177,6 +177,18 @@ def test_words_of_regions_by_hand_win(visits, session, root, process):
     assert [*prompts.items()] == [(second["label"], ""), (first["label"], "an owl")]
 
 
+def test_words_by_hand_leave_the_tracker_that_was_chosen(
+    visits, session, root, process, monkeypatch
+):
+    known = {"cuts", "another"}
+    monkeypatch.setattr("regrain.ui.session.project_file.trackers", lambda: known)
+    session.tracker = "another"
+    keep(visits, session)
+    by_hand(root / "my walk", prompt="by hand")
+    back = process().open_project("other", "my walk")
+    assert (back.prompt, back.tracker) == ("by hand", "another")
+
+
 def test_masks_by_hand_win(visits, session, root, process):
     keep(visits, session)
     folder = root / "my walk"
