@@ -29,7 +29,7 @@ def state(page):
           loaded: e.loaded, count: e.clip.count, stale: e.stale, points: e.masks.map((frame) =>
             Object.fromEntries(Object.entries(frame ?? {}).map(([n, entry]) => [n, entry.points.length]))),
           area: e.masks.map((frame) => Object.fromEntries(Object.entries(frame ?? {}).map(([n, entry]) =>
-            [n, area(entry)]))), score: e.masks.map((frame) => frame?.['1']?.score ?? null) }; })()"""
+            [n, area(entry)]))) }; })()"""
     )
 
 
