@@ -180,7 +180,7 @@ class EditVideo(OfVideo, _offered(Edit, Arguments, method=Method)):
     )
     format: Formats = Field(
         "mp4",
-        description="What is returned: mp4; gif; png, the frames without loss in a zip file; prores, "
+        description="What is returned: mp4; png, the frames without loss in a zip file; prores, "
         "ProRes 4444 of the edit alone and its matte as straight alpha; matte, grey PNG files in a zip file.",
     )
 
