@@ -26,6 +26,7 @@ from regrain.editing.storage.texts import Json
 AI_EDITED = "AI-edited video"
 """Comment of files that a model made or changed."""
 CRF = 7  # hardly to be told from the frames
+PLATE = 4_000_000  # pixels of a frame from which on few are held at a time
 _SLOW = Fraction(1, 1000)  # frames per second
 _MOST_UNITS = 1_000_000  # of a second, of which times are multiples
 _HEAD = 4096  # bytes of an MP4 in which the headers of its first track are
@@ -83,6 +84,8 @@ def write_video(
         "threads": "1",
         "x264-params": "mbtree=0",
     }
+    if width * height > PLATE:
+        how |= {"bf": "0", "refs": "1"}
     with av.open(
         str(path), "w", format="mp4", options={"movflags": "+faststart"}
     ) as container:
@@ -281,8 +284,9 @@ class _Clock:
 
 def _to_yuv(frame: Rgb, tags: ColorTags) -> av.VideoFrame:
     height, width = frame.shape[:2]
-    even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+    if height % 2 or width % 2:
+        frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
     return _in_colors(rgb, "yuv420p", tags)
 
 

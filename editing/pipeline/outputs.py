@@ -23,6 +23,7 @@ from regrain.editing.media.lazy_frames import Frames, LazyFrames, Rgb, Size, fra
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import (
     AI_EDITED,
+    PLATE,
     timing_of,
     write_prores,
     write_video,
@@ -52,7 +53,6 @@ WHOLE = "whole.mp4"  # the file of a clip, with the edit of a stretch of it in i
 _MAX_STEM = 60  # characters of a file's name that are a region's
 # Of the videos that explain, not of the edit: their longest side, and x264's preset,
 # with which they are written twice as fast, up to a tenth larger or smaller.
-_PLATE = 4_000_000  # pixels of a frame of which one is read at a time
 _SIDE = 640
 _PRESET = "veryfast"
 _WORD_COLOR = "#ffe11a"  # of heat maps that belong to no region
@@ -262,7 +262,7 @@ def write_outputs(
             )
         explain = partial(_explain, folder, clip)
         videos = _explaining(result, request)
-        in_turn = prod(clip.size) > _PLATE
+        in_turn = prod(clip.size) > PLATE
         unseen = map(explain, videos) if in_turn else each(explain, videos)
         warnings = cast(list[str], written.get("warnings", []))
         written["warnings"] = [*warnings, *chain.from_iterable(unseen)]

@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -57,6 +58,18 @@ def test_same_frames_same_bytes_with_index_first_and_note(tmp_path):
         assert container.metadata["comment"] == "AI-edited video"
         assert "creation_time" not in container.metadata
     assert open_clip(tmp_path / "a.mp4").comment == "AI-edited video"
+
+
+@pytest.mark.parametrize(
+    ("height", "held"), [(1080, (b"3", b"3")), (2160, (b"1", b"0"))]
+)
+def test_of_a_plate_the_encoder_holds_one_frame(tmp_path, height, held):
+    file = tmp_path / "plate.mp4"
+    frame = np.full((height, height * 16 // 9, 3), 90, np.uint8)
+    write_video(file, [frame, frame], Fraction(24))
+    # x264 writes its settings into the first frame
+    said = re.findall(rb" ref=(\d).* bframes=(\d)", file.read_bytes())
+    assert said == [held]
 
 
 def test_a_round_trip_has_no_bias(tmp_path):

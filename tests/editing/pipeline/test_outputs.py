@@ -197,7 +197,7 @@ def test_of_a_plate_one_video_is_explained_at_a_time(result, write, monkeypatch)
     at_once = write(result)
     with monkeypatch.context() as change:
         change.setattr(outputs, "each", lambda *_: pytest.fail("together"))
-        change.setattr(outputs, "_PLATE", 100)
+        change.setattr(outputs, "PLATE", 100)
         assert tree(write(result, out="in_turn")) == tree(at_once)
 
 
