@@ -29,15 +29,12 @@ class Backbone(Protocol):
 
     Latents are float32 [(branch frame), channels, grid height, grid width]; those of a
     video model have a latent for the first frame and one for each further
-    `frames_per_latent`. Of one with two experts, one answers from the timestep
-    `high_from` on, the other below; it is 0 of others. See `StableDiffusion` for units.
+    `frames_per_latent`. See `StableDiffusion` for units.
     """
 
     id: str
     size: int
-    coarsest: int
     frames_per_latent: int
-    high_from: float
     multiple: int
     token_limit: int
     defaults: Mapping[str, Values]

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from regrain.editing.attention.layers import Grid
 from regrain.editing.attention.regions import range_kernel
 from regrain.editing.diffusion.schedule import Step
 from regrain.editing.errors import (
@@ -36,6 +37,7 @@ from regrain.editing.storage.memory import (
 
 Latents = Float[Tensor, "rows c gh gw"]
 FEW_FRAMES = 8  # a clip of more is better cut than made smaller
+_TILES = ("tile_sample_min_size", "tile_latent_min_size")
 
 
 def diverged(layer: str, step: Step) -> DivergedError:
@@ -129,6 +131,11 @@ class TurnTaking:
         """
         return working_size((width, height), size or self.size, self.multiple)
 
+    def grid(self, frames: int, height: int, width: int) -> Grid:
+        """Return the grid of the latents of a clip of this working size in pixels."""
+        time = 1 + -(-(frames - 1) // self.frames_per_latent)
+        return Grid(time, height // self.factor, width // self.factor)
+
     def _pixels(self, latents: Float[Tensor, "*rows gh gw"]) -> Size:
         """Return height and width in pixels of the frames that latents stand for."""
         rows, columns = latents.shape[-2:]
@@ -158,6 +165,18 @@ class TurnTaking:
                 self._present = None if streamed else part.to(self.device)
             with streamed.present() if streamed else nullcontext():
                 yield
+
+    @contextmanager
+    def _autoencoder(self, frames: int, size: Size, whole: bool) -> Iterator[None]:
+        """Take the autoencoder's turn for a call, in overlapping tiles unless it takes
+        frames as a whole.
+
+        A video model's keeps frames of a call on itself, so there is one call at a
+        time.
+        """
+        vae = self.parts["vae"]
+        with self._turn(vae, frames, size), _tiled(vae) if not whole else nullcontext():
+            yield
 
     @contextmanager
     def _memory(self, frames: int, size: Size) -> Iterator[None]:
@@ -196,3 +215,20 @@ class TurnTaking:
             fewer = f"use {half} frame{'s' if half > 1 else ''}"
             options.insert(0 if frames > FEW_FRAMES else 1, ("clip.frames", fewer))
         return options or [("model", "use a smaller model or a larger machine")]
+
+
+@contextmanager
+def _tiled(vae: nn.Module) -> Iterator[None]:
+    """Let an autoencoder work in overlapping tiles, for this call."""
+    vae.enable_tiling()
+    # AutoencoderKL's tiles are as large as its training pictures, so one of those would
+    # not be cut.
+    usual = {name: getattr(vae, name) for name in _TILES if hasattr(vae, name)}
+    for name, size in usual.items():
+        setattr(vae, name, size // 2)
+    try:
+        yield
+    finally:
+        for name, size in usual.items():
+            setattr(vae, name, size)
+        vae.disable_tiling()

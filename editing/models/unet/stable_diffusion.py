@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from regrain.editing.attention.layers import AttentionLayer, Grid, install
+from regrain.editing.attention.layers import AttentionLayer, install
 from regrain.editing.diffusion.schedule import (
     FrameLatents,
     Prediction,
@@ -63,7 +63,6 @@ class StableDiffusion(TurnTaking):
     Attributes:
         parts: The parts with weights, by their folders.
         size: Short side in pixels at which the model was trained.
-        coarsest: Side of a cell of the coarsest attention grid, in latents.
         multiple: Both sides of a working size are multiples of this, in pixels, as the
             UNet's levels need.
         token_limit: Most tokens in a prompt, start and end included.
@@ -91,7 +90,6 @@ class StableDiffusion(TurnTaking):
     other_scheduler: OtherScheduler | None
 
     frames_per_latent: ClassVar[int] = 1
-    high_from: ClassVar[float] = 0.0
     # Tensors as wide as `_finest`, kept for a backward pass: 392 counted.
     _KEPT: ClassVar[int] = 450
 
@@ -110,8 +108,8 @@ class StableDiffusion(TurnTaking):
         if self.beside == "source":
             self.offers |= {"source"}
         self.factor = image_factor(self.vae.config)
-        self.coarsest: int = 2 ** (len(unet.block_out_channels) - 1)
-        self.multiple: int = self.factor * self.coarsest
+        coarsest = 2 ** (len(unet.block_out_channels) - 1)
+        self.multiple: int = self.factor * coarsest
         self.size: int = short_side(unet.sample_size) * self.factor
         positions = self.text_encoder.config.max_position_embeddings
         self.token_limit: int = min(self.tokenizer.model_max_length, positions)
@@ -170,10 +168,6 @@ class StableDiffusion(TurnTaking):
         channels = int(self.unet.config.block_out_channels[level]) // least**2
         return max(1, channels), self.dtype.itemsize
 
-    def grid(self, frames: int, height: int, width: int) -> Grid:
-        """Return the grid of the latents of a clip of this working size in pixels."""
-        return Grid(frames, height // self.factor, width // self.factor)
-
     @torch.no_grad()
     def encode(
         self,
@@ -189,10 +183,7 @@ class StableDiffusion(TurnTaking):
             pixels = torch.from_numpy(frames[start : start + few].copy()).to(
                 self.device
             )
-            with (
-                self._turn(self.vae, len(frames), (height, width)),
-                _tiled(self.vae, not at_once),
-            ):
+            with self._autoencoder(len(frames), (height, width), at_once > 0):
                 scaled = pixels.movedim(-1, 1).contiguous().float() / 127.5 - 1
                 out = self.vae.encode(scaled)
             latents.append(
@@ -217,10 +208,7 @@ class StableDiffusion(TurnTaking):
         scaled = self.unscaled(latents.to(self.device).float())
         frames = []
         for part in scaled.split(max(1, at_once)):
-            with (
-                self._turn(self.vae, len(latents), (height, width)),
-                _tiled(self.vae, not at_once),
-            ):
+            with self._autoencoder(len(latents), (height, width), at_once > 0):
                 pixels = self.vae.decode(part.to(self.device)).sample
             colors = ((pixels + 1) * 127.5).round().clamp(0, 255).byte()
             frames.append(colors.movedim(1, -1).cpu().numpy())
@@ -389,29 +377,6 @@ def guidance_embedding(
     angles = 1000.0 * (scales.float()[:, None] - 1) * frequencies
     embedded = torch.cat([angles.sin(), angles.cos()], 1)
     return F.pad(embedded, (0, width % 2))
-
-
-_TILES = ("tile_sample_min_size", "tile_latent_min_size")
-
-
-@contextmanager
-def _tiled(vae: nn.Module, wanted: bool) -> Iterator[None]:
-    """Let the autoencoder work in overlapping tiles, for this call."""
-    if not wanted:
-        yield
-        return
-    vae.enable_tiling()
-    # AutoencoderKL's tiles are as large as its training pictures, so one of those would
-    # not be cut.
-    usual = {name: getattr(vae, name) for name in _TILES if hasattr(vae, name)}
-    for name, size in usual.items():
-        setattr(vae, name, size // 2)
-    try:
-        yield
-    finally:
-        for name, size in usual.items():
-            setattr(vae, name, size)
-        vae.disable_tiling()
 
 
 def _first_not_finite(model: nn.Module, network: Callable[[], Tensor]) -> str:

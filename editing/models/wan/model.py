@@ -3,8 +3,8 @@ predicts a velocity, and Wan 2.2, which has one for high and one for low noise."
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from regrain.editing.attention.layers import Grid
 from regrain.editing.diffusion.schedule import Prediction, Step, split
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.media.lazy_frames import RgbFrames
@@ -92,11 +91,6 @@ class Wan(TurnTaking):
         """The words it was trained on; None if it takes any."""
         return self.reader.words
 
-    def grid(self, frames: int, height: int, width: int) -> Grid:
-        """Return the grid of the latents of a clip of this working size in pixels."""
-        time = 1 + -(-(frames - 1) // self.frames_per_latent)
-        return Grid(time, height // self.factor, width // self.factor)
-
     @torch.no_grad()
     def encode(
         self, frames: RgbFrames | Float32[np.ndarray, "frames height width 3"]
@@ -141,19 +135,13 @@ class Wan(TurnTaking):
         spread = torch.tensor(self.vae.config.latents_std, device=self.device)
         return middle.view(1, -1, 1, 1, 1), spread.view(1, -1, 1, 1, 1)
 
-    @contextmanager
-    def _decoder(self, frames: int, size: tuple[int, ...]) -> Iterator[None]:
-        """Take the autoencoder's turn, in tiles if memory is short.
-
-        It keeps frames of a call on itself, so there is one call at a time.
-        """
+    def _decoder(
+        self, frames: int, size: tuple[int, ...]
+    ) -> AbstractContextManager[None]:
+        """Take the autoencoder's turn, in tiles if memory is short."""
         height, width = size
-        fits = decodes_whole(height, width, self._free(self.vae))
-        with self._turn(self.vae, frames, (height, width)), ExitStack() as after:
-            if not fits:
-                self.vae.enable_tiling()
-                after.callback(self.vae.disable_tiling)
-            yield
+        whole = decodes_whole(height, width, self._free(self.vae))
+        return self._autoencoder(frames, (height, width), whole)
 
     def embed(
         self, prompts: Sequence[str], fields: Sequence[str] = ()

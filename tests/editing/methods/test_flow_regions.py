@@ -67,12 +67,11 @@ class Gaussians(SimpleNamespace):
     """Answers as the exact flow of data with the mean that a prompt names, and a
     deviation."""
 
-    id, size, multiple, frames_per_latent, high_from, device = (
+    id, size, multiple, frames_per_latent, device = (
         "gauss",
         16,
         8,
         4,
-        0.0,
         torch.device("cpu"),
     )
 
