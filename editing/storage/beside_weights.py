@@ -53,10 +53,11 @@ def is_idle(name: str, kind: str = "") -> bool:
 def check_unread(names: Iterable[str], title: str) -> None:
     """Refuse weights that no network takes, by a ModelError with the name of one."""
     for name in sorted(names):
-        raise _refused(name, title, "which nothing here reads")
+        raise refused(name, title, "which nothing here reads")
 
 
-def _refused(name: str, title: str, why: str) -> ModelError:
+def refused(name: str, title: str, why: str) -> ModelError:
+    """Return the error of a weight that is not read."""
     said = f"{title} has {shorten(name, 90)}, {why}"
     return ModelError("model", f"{said}. Use another file, or one of 16 bits.")
 
@@ -141,7 +142,7 @@ def check_numbers(
     may not be, or several packed in a byte."""
     kind = file.get_slice(name).get_dtype()
     if kind not in _READ and not (may_be_whole and kind.startswith(("I", "U"))):
-        raise _refused(name, title, f"numbers that are not read ({kind})")
+        raise refused(name, title, f"numbers that are not read ({kind})")
 
 
 def _check_format(said: Mapping[str, object], name: str, title: str) -> None:
@@ -149,7 +150,7 @@ def _check_format(said: Mapping[str, object], name: str, title: str) -> None:
     one for each row."""
     given = said.get("format", _FORMATS[0])
     if given not in _FORMATS or said.keys() - {"format", _PRECISE}:
-        raise _refused(name, title, f"which says {shorten(dict(said))}")
+        raise refused(name, title, f"which says {shorten(dict(said))}")
 
 
 def _scales(weights: Weights, marks: Weights, title: str) -> Tensors:
@@ -160,7 +161,7 @@ def _scales(weights: Weights, marks: Weights, title: str) -> Tensors:
     for name, mark in sorted(marks.items(), reverse=True):
         ((layer, is_scale),) = _MARK.findall(name)
         of = f"{layer}weight"
-        said = _refused(name, title, "which is not read in this form")
+        said = refused(name, title, "which is not read in this form")
         with boundary("model", said.message, ModelError):
             if is_scale:
                 _check_scale(left.pop(of), mark)

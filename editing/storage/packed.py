@@ -97,27 +97,19 @@ class PackedTensor:
             found = unpack(found, self.kind, dtype).reshape(self.shape)
         return found.to(dtype)
 
-    def scales(self) -> dict[str, Tensor]:
-        """Return the numbers by which packed ones are multiplied, or that are added to
-        them, by where they stand in a block."""
-        import torch
-
-        _, size = _sizes(self.kind)
-        blocks = self.stored().reshape(-1, size)
-        found = {}
-        for at in _SCALES[self.kind]:
-            stored = blocks[:, at : at + 2].contiguous()
-            wide = stored.view(torch.float16).float()
-            found[f"byte {at} of a block"] = wide
-        return found
-
 
 def check_scales(tensor: PackedTensor, name: str, title: str) -> None:
-    """Refuse packed numbers of which one is NaN or Inf; see `check_weights`."""
-    if tensor.is_packed:
-        scales = tensor.scales()
-        named = {f"{name}, {at}": scale for at, scale in scales.items()}
-        check_weights(named, title)
+    """Refuse packed numbers of which one is NaN or Inf, by the numbers by which they
+    are multiplied, or that are added to them; see `check_weights`."""
+    import torch
+
+    if not tensor.is_packed:
+        return
+    _, size = _sizes(tensor.kind)
+    blocks = tensor.stored().reshape(-1, size)
+    for at in _SCALES[tensor.kind]:
+        scales = blocks[:, at : at + 2].contiguous().view(torch.float16)
+        check_weights({f"{name}, byte {at} of a block": scales.float()}, title)
 
 
 def unpack(stored: Tensor, kind: str, dtype: torch.dtype) -> Tensor:

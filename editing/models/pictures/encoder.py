@@ -19,7 +19,8 @@ from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.images import Square
 from regrain.editing.models.files.location import about
 from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
-from regrain.editing.models.unet.motion_modules import Weights, blocks, linear, normed
+from regrain.editing.models.unet.motion_modules import Weights, blocks, normed
+from regrain.editing.models.unet.temporal import linear
 from regrain.editing.storage import cache
 from regrain.editing.storage.safetensors_files import read_weights
 

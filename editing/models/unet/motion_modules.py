@@ -22,12 +22,12 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regrain.editing.attention.backends import attention
 from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, RequestError, shorten
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.intervention import Intervention, Patch, hooked
+from regrain.editing.models.unet.temporal import attended, linear
 from regrain.editing.models.unet.tuned import View
 from regrain.editing.models.weights.motion import FIELD, MotionFile
 from regrain.editing.storage.by_name import Weights
@@ -261,29 +261,17 @@ def _transformed(
         own = f"transformer_blocks.{block}"
         for number in (1, 2):
             seen = normed(tokens, weights, f"{own}.norm{number}") + positions
-            tokens = tokens + _attended(seen, weights, f"{own}.attn{number}", heads)
+            tokens = tokens + attended(seen, weights, f"{own}.attn{number}.", heads)
         seen = normed(tokens, weights, f"{own}.norm3")
         wide, gate = linear(seen, weights, f"{own}.ff.net.0.proj").chunk(2, -1)
         tokens = tokens + linear(wide * F.gelu(gate), weights, f"{own}.ff.net.2")
     return linear(tokens, weights, "proj_out")
 
 
-def _attended(seen: Tensor, weights: Weights, layer: str, heads: int) -> Tensor:
-    q, k, v = (linear(seen, weights, f"{layer}.to_{part}") for part in "qkv")
-    q, k, v = (rearrange(x, "p f (h d) -> p h f d", h=heads) for x in (q, k, v))
-    out = rearrange(attention(q, k, v), "p h f d -> p f (h d)")
-    return linear(out, weights, f"{layer}.to_out.0")
-
-
 def blocks(weights: Weights, prefix: str) -> int:
     """Count the numbered blocks of a name."""
     numbers = [int(name.split(".")[1]) for name in weights if name.startswith(prefix)]
     return 1 + max(numbers)
-
-
-def linear(x: Tensor, weights: Weights, name: str) -> Tensor:
-    """Apply a linear layer, by the name of its weights."""
-    return F.linear(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
 
 
 def normed(x: Tensor, weights: Weights, name: str) -> Tensor:

@@ -145,11 +145,32 @@ def attend_in_time(
     weights = {name: weight.to(x.dtype) for name, weight in weights.items()}
     places = rearrange(x, "(branch frame) n c -> (branch n) frame c", frame=frames)
     places = F.layer_norm(places, places.shape[-1:])
-    q, k, v = (F.linear(places, weights[f"to_{part}.weight"]) for part in "qkv")
-    q, k, v = (rearrange(x, "b f (h d) -> b h f d", h=heads) for x in (q, k, v))
-    out = rearrange(attention(q, k, v), "b h f d -> b f (h d)")
-    out = F.linear(out, weights["to_out.0.weight"], weights["to_out.0.bias"])
+    out = attended(places, weights, "", heads)
     return rearrange(out, "(branch n) frame c -> (branch frame) n c", n=x.shape[1])
+
+
+def attended(
+    x: Float[Tensor, "places frames channels"],
+    weights: Weights,
+    layer: str,
+    heads: int,
+) -> Float[Tensor, "places frames channels"]:
+    """Let the frames of each place attend to each other.
+
+    Args:
+        x: The frames of each place.
+        weights, layer: to_q, to_k, to_v and to_out.0; how their names begin.
+        heads: Number of heads.
+    """
+    q, k, v = (linear(x, weights, f"{layer}to_{part}") for part in "qkv")
+    q, k, v = (rearrange(x, "p f (h d) -> p h f d", h=heads) for x in (q, k, v))
+    out = rearrange(attention(q, k, v), "p h f d -> p f (h d)")
+    return linear(out, weights, f"{layer}to_out.0")
+
+
+def linear(x: Tensor, weights: Weights, name: str) -> Tensor:
+    """Apply a linear layer, by the name of its weights."""
+    return F.linear(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
 
 
 def convolve_in_time(

@@ -11,12 +11,10 @@ import torch
 from accelerate import init_empty_weights
 from torch import Tensor, nn
 
-from regrain.editing.boundary import boundary
-from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.wan_file import WanFiles, weight_in_diffusers
-from regrain.editing.models.weights.packed import kept
-from regrain.editing.models.weights.small import EightBitLinear
-from regrain.editing.storage.beside_weights import multiplied, read_scaled
+from regrain.editing.models.weights.packed import kept, put
+from regrain.editing.models.weights.small import EightBitLinear, inner_linear, replace
+from regrain.editing.storage.beside_weights import multiplied, read_scaled, refused
 from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.packed import (
     PackedTensor,
@@ -24,7 +22,6 @@ from regrain.editing.storage.packed import (
     is_packed,
     read_packed,
 )
-from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import LOADING, check_read, opened
 from regrain.editing.storage.texts import Json
 
@@ -56,29 +53,22 @@ def read_network(
     for title, own, weight, scale in _tensors(parts):
         name = missing.pop(weight_in_diffusers(own), None)
         if name is None:
-            said = (
-                f"{title} has {shorten(own, 90)}, which is not known, or read already"
-            )
-            raise ModelError("model", f"{said}. Use another file.")
+            raise refused(own, title, "which is not known, or read already")
         is_precise = not {*name.split(".")}.isdisjoint(kind._keep_in_fp32_modules)
         own_dtype = torch.float32 if is_precise else dtype
         if isinstance(weight, PackedTensor):
             weights[name] = kept(network, name, weight, own_dtype)
             continue
-        place, _, _ = name.rpartition(".")
-        layer = network.get_submodule(place)
-        is_linear = type(layer) is nn.Linear and name.endswith("weight")
-        if small and is_linear and "blocks" in place and weight.itemsize == 1:
-            network.set_submodule(place, EightBitLinear(layer, scale, dtype))
+        layer = inner_linear(network, name)
+        if small and layer is not None and weight.itemsize == 1:
+            replace(network, name, EightBitLinear(layer, scale, dtype))
             weights[name] = weight
             continue
         whole = weight if scale is None else multiplied(weight, scale)
         weights[name] = whole.to(own_dtype)
     title = parts[-1].title
     check_read(missing.values(), title)
-    with boundary("model", f"{title} is damaged. Download it again.", ModelError):
-        network.load_state_dict(weights, strict=False, assign=True)
-    check_finite(network, title)
+    put(network, weights, title)
     return network
 
 
@@ -102,8 +92,6 @@ def _content(
         with opened(path, "model", path.name, "pt") as file:
             return read_scaled(file, title)
     tensors, _ = read_packed(path, "transformer")
-    weights: dict[str, Tensor | PackedTensor] = {}
     for name, tensor in tensors.items():
         check_scales(tensor, name, title)
-        weights[name] = tensor if tensor.is_packed else tensor.stored()
-    return weights, {}
+    return tensors, {}

@@ -62,8 +62,8 @@ def read_packed_encoder(path: Path, config: Json, dtype: torch.dtype) -> nn.Modu
         for name in network.state_dict()
         if name != "encoder.embed_tokens.weight"  # which is that of `shared`
     }
-    fill(network, tensors, names, path, dtype)
     network.encoder.set_input_embeddings(network.shared)
+    fill(network, tensors, names, path, dtype)
     return network
 
 

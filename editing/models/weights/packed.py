@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
-from regrain.editing.models.weights.small import PackedLinear
+from regrain.editing.models.weights.small import PackedLinear, inner_linear, replace
+from regrain.editing.storage.beside_weights import check_unread
 from regrain.editing.storage.by_name import Tensors
 from regrain.editing.storage.packed import PackedTensor, check_scales
-from regrain.editing.storage.ready import check_weights
+from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.safetensors_files import check_read
 
 
@@ -35,18 +36,22 @@ def fill(
     """
     title = shorten(path.name)
     check_read([name for name in names if names[name] not in tensors], title)
-    for name in sorted(tensors.keys() - {*names.values()}):
-        said = f"{title} has {shorten(name, 90)}, which nothing here reads"
-        raise ModelError("model", f"{said}. Use another file.")
+    check_unread(tensors.keys() - {*names.values()}, title)
     weights: Tensors = {}
     for name, theirs in names.items():
         tensor = tensors[theirs]
         check_scales(tensor, theirs, title)
         weights[name] = kept(network, name, tensor, dtype)
-    check_weights(weights, title)
+    put(network, weights, title)
+    network.eval().requires_grad_(False)
+
+
+def put(network: nn.Module, weights: Tensors, title: str) -> None:
+    """Give a network without weights those that were read; a ModelError if they have
+    other shapes, NaN or Inf."""
     with boundary("model", f"{title} is damaged. Download it again.", ModelError):
         network.load_state_dict(weights, strict=False, assign=True)
-    network.eval().requires_grad_(False)
+    check_finite(network, title)
 
 
 def kept(
@@ -54,13 +59,9 @@ def kept(
 ) -> Tensor:
     """Return a weight as a network keeps it, and make room for one that stays packed:
     that of a linear layer inside a block."""
-    place, _, role = name.rpartition(".")
-    layer = network.get_submodule(place)
-    is_linear = type(layer) is nn.Linear and role == "weight"
-    is_inside = "block" in place
-    if not (is_linear and is_inside and tensor.is_packed):
+    layer = inner_linear(network, name)
+    # another shape is refused by loading
+    if not tensor.is_packed or layer is None or tensor.shape != layer.weight.shape:
         return tensor.unpacked(dtype)
-    if tensor.shape != layer.weight.shape:
-        return tensor.unpacked(dtype)  # which loading refuses
-    network.set_submodule(place, PackedLinear(layer, tensor, dtype))
+    replace(network, name, PackedLinear(layer, tensor, dtype))
     return tensor.stored()

@@ -40,6 +40,20 @@ class SmallLinear(nn.Linear):
         self.weight = nn.Parameter(self.wide(self._usual), requires_grad=False)
 
 
+def inner_linear(network: nn.Module, name: str) -> nn.Linear | None:
+    """Return the linear layer inside a block whose weight has this name; None of other
+    weights."""
+    place, _, role = name.rpartition(".")
+    layer = network.get_submodule(place)
+    is_inner = role == "weight" and "block" in place
+    return layer if is_inner and type(layer) is nn.Linear else None
+
+
+def replace(network: nn.Module, name: str, layer: SmallLinear) -> None:
+    """Put a layer in the place of the one whose weight has this name."""
+    network.set_submodule(name.removesuffix(".weight"), layer)
+
+
 def numbers_of(layer: nn.Linear) -> Tensor:
     """Return the numbers of the weight (out, in) of a layer that may be small."""
     if isinstance(layer, SmallLinear):
