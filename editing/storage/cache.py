@@ -192,8 +192,7 @@ def _trim(folder: Path, cap: int) -> None:
         for path in folder.glob("*.safetensors")
         if os.path.isfile(path)
     ]
-    files.sort(key=lambda file: -file[1].st_mtime)
-    files.sort(key=lambda file: file[1].st_size > _SMALL * cap)
+    files.sort(key=lambda file: (file[1].st_size > _SMALL * cap, -file[1].st_mtime))
     kept = 0
     for path, stat in files:
         kept += stat.st_size

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from regrain.editing.errors import RequestError, shorten
@@ -38,12 +38,11 @@ def choose_device(wanted: str | torch.device | None = None) -> torch.device:
     name = str(wanted or os.environ.get(VARIABLE, "").strip())
     if not name:
         return torch.device(next(kind for kind in DEVICES if _count(kind)))
-    expected = f"Expected {', '.join(DEVICES[:-1])} or {DEVICES[-1]}"
-    try:
+    device = None
+    with suppress(RuntimeError):
         device = torch.device(name)
-    except RuntimeError:
-        raise RequestError("device", f"{expected}, got {shorten(name)}.") from None
-    if device.type not in DEVICES:
+    if device is None or device.type not in DEVICES:
+        expected = f"Expected {', '.join(DEVICES[:-1])} or {DEVICES[-1]}"
         raise RequestError("device", f"{expected}, got {shorten(name)}.")
     if (device.index or 0) >= _count(device.type):
         there = ", ".join(kind for kind in DEVICES if _count(kind))

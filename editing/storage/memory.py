@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from math import inf, prod
 from pathlib import Path
@@ -34,11 +34,10 @@ import psutil
 
 from regrain.editing.errors import ResourceError
 from regrain.editing.storage.devices import VARIABLE, choose_device
-from regrain.editing.storage.packed import OF_PARTS, is_packed, read_packed
 from regrain.editing.storage.safetensors_files import (
     DIFFUSERS,
     TRANSFORMERS,
-    opened,
+    read_shapes,
     weight_files,
 )
 
@@ -333,20 +332,15 @@ def count_weights(path: Path) -> int:
     return sum(prod(shape) for _, shape in shapes(path))
 
 
-def shapes(path: Path) -> Iterator[tuple[str, list[int]]]:
+def shapes(path: Path) -> Iterator[tuple[str, Sequence[int]]]:
     """Yield names and shapes of the weights that `count_weights` counts.
 
     Reads only headers. Folders hold more than is loaded: other precisions, a safety
     checker.
     """
     for file in _weight_files(path):
-        if is_packed(file) and file.parent.name in OF_PARTS:
-            tensors, _ = read_packed(file, file.parent.name)
-            yield from ((name, [*tensors[name].shape]) for name in tensors)
-            continue
-        with opened(file, "model", file.name) as weights:
-            for name in weights.keys():  # noqa: SIM118 (no mapping)
-                yield name, weights.get_slice(name).get_shape()
+        found, _ = read_shapes(file, file.parent.name)
+        yield from found.items()
 
 
 def _weight_files(path: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from regrain.editing.boundary import boundary, check_link, check_regular
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.storage.beside_weights import read_marks, settle
-from regrain.editing.storage.packed import is_packed
+from regrain.editing.storage.packed import OF_PARTS, is_packed, read_packed
 from regrain.editing.storage.ready import check_finite
 from regrain.editing.storage.texts import is_plain, read_text
 
@@ -91,10 +91,10 @@ def _other_file(path: Path) -> str | None:
 
 @contextmanager
 def opened(
-    path: Path, field: str, title: str, framework: str = "np"
+    path: Path, field: str = "model", title: str = "", framework: str = "np"
 ) -> Iterator[safe_open]:
     """Open a file for its head, or with the framework "pt" for its tensors; every
-    failure is one line, which names the file by its title.
+    failure is one line, which names the file by its title, by default its name.
 
     Raises:
         ModelError: It is missing or damaged, or the code inside the `with` fails.
@@ -105,13 +105,33 @@ def opened(
     with (
         boundary(
             field,
-            f"{shorten(title)} is damaged or not a .safetensors file. Download it "
+            f"{shorten(title or path.name)} is damaged or not a .safetensors file. Download it "
             "again.",
             ModelError,
         ),
         safe_open(path, framework) as file,
     ):
         yield file
+
+
+def read_shapes(
+    path: Path, part: str = ""
+) -> tuple[Mapping[str, Sequence[int]], Mapping[str, str]]:
+    """Read the shapes of the tensors of a file, by name, and its texts, by key.
+
+    Args:
+        path: The file; it may be one of packed weights if it is of a part that may be.
+        part: The folder of the part that it is of.
+    Raises:
+        ModelError: See `opened` and `read_packed`.
+    """
+    if is_packed(path) and part in OF_PARTS:
+        tensors, texts = read_packed(path, part)
+        return {name: tensors[name].shape for name in tensors}, texts
+    with opened(path) as file:
+        names = [*file.keys()]
+        shapes = {name: file.get_slice(name).get_shape() for name in names}
+        return shapes, file.metadata() or {}
 
 
 class WeightFiles(NamedTuple):
@@ -222,7 +242,7 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     _check_whole(files, folder, id)
     marks = {}
     for path in files:
-        with opened(path, "model", path.name, "pt") as file:
+        with opened(path, framework="pt") as file:
             marks |= read_marks(file, title)
     said = f"{title} cannot be loaded. config.json and weights do not fit together, or are damaged."
     chosen = choose_weights([file.name for file in files], stem)
@@ -379,7 +399,7 @@ def _write_index(index: Path, files: list[Path]) -> None:
     """Write the index of shards: the file of each weight."""
     places = {}
     for path in files:
-        with opened(path, "model", path.name) as file:
-            places |= dict.fromkeys(file.keys(), path.name)
+        shapes, _ = read_shapes(path)
+        places |= dict.fromkeys(shapes, path.name)
     content = {"metadata": {}, "weight_map": places}
     index.write_text(json.dumps(content), encoding="utf-8")

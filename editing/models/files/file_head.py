@@ -17,7 +17,7 @@ from regrain.editing.models.files.wan_file import beginning
 from regrain.editing.params.registry import SUPPORTED
 from regrain.editing.removed import instead
 from regrain.editing.storage.local_models import ASSETS
-from regrain.editing.storage.safetensors_files import opened
+from regrain.editing.storage.safetensors_files import read_shapes
 from regrain.editing.storage.texts import Json
 
 CHECKPOINTS = ASSETS / "checkpoints"
@@ -190,13 +190,10 @@ class FileHead(NamedTuple):
 def read_head(path: Path) -> FileHead:
     """Check that a .safetensors file is whole, and read its head; a ModelError if it is
     damaged."""
-    with opened(path, "model", path.name) as file:
-        names = frozenset(file.keys())
-        shape = ()
-        if _FIRST_LAYER in names:
-            shape = file.get_slice(_FIRST_LAYER).get_shape()
-        channels = shape[1] if len(shape) > 1 else _LATENTS
-        return FileHead(path, names, file.metadata() or {}, channels)
+    shapes, metadata = read_shapes(path)
+    shape = shapes.get(_FIRST_LAYER, ())
+    channels = shape[1] if len(shape) > 1 else _LATENTS
+    return FileHead(path, frozenset(shapes), metadata, channels)
 
 
 def stock_config(version: str, part: str, name: str = "config.json") -> Json:

@@ -13,8 +13,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.models.files.configs import TransformerConfig
 from regrain.editing.models.files.offers import CONTROLLED, Family, check_family
-from regrain.editing.storage.packed import is_packed, read_packed
-from regrain.editing.storage.safetensors_files import opened
+from regrain.editing.storage.safetensors_files import read_shapes
 from regrain.editing.storage.texts import Json
 
 _BEGINNINGS = ("", "model.diffusion_model.", "diffusion_model.")
@@ -129,15 +128,9 @@ def read_wan(paths: Sequence[Path], is_of_pair: bool = False) -> WanFiles:
     shapes = {}
     metadata = {}
     for path in paths:
-        if is_packed(path):
-            tensors, texts = read_packed(path, "transformer")
-            metadata |= texts
-            shapes |= {name: tensor.shape for name, tensor in tensors.items()}
-            continue
-        with opened(path, "model", path.name) as file:
-            metadata |= file.metadata() or {}
-            for name in [*file.keys()]:
-                shapes[name] = file.get_slice(name).get_shape()
+        found, texts = read_shapes(path, "transformer")
+        shapes |= found
+        metadata |= texts
     start = beginning(shapes)
     named = {name.removeprefix(start or ""): shapes[name] for name in shapes}
     return WanFiles(tuple(paths), start, named, metadata, is_of_pair)

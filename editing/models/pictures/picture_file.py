@@ -92,8 +92,7 @@ class PictureFile:
 
     def read(self) -> Tensors:
         """Read all its weights."""
-        with opened(self.path, FIELD, self.id, "pt") as file:
-            return read_tensors(file, FIELD, self.id)
+        return read_tensors(self.path, FIELD, self.id)
 
     @cached_property
     def encoder(self) -> Path | None:

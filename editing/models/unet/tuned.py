@@ -26,12 +26,6 @@ class View:
     model's."""
 
     def __init__(self, backbone: Backbone) -> None:
-        # Real attributes: from Python 3.12 on, `isinstance` against a protocol asks
-        # `__getattr__` no more.
-        names = {*Backbone.__annotations__, *vars(Backbone)} - {"fingerprint"}
-        for name in names:
-            if not name.startswith("_") and not hasattr(type(self), name):
-                setattr(self, name, getattr(backbone, name))
         self._backbone = backbone
 
     def __getattr__(self, name: str) -> Any:
@@ -54,6 +48,10 @@ class View:
         frames = len(x) // len(text)  # a text per branch
         change = self.extend(change, frames)
         return self._backbone.predict(x, step, text, change, recompute=recompute)
+
+
+# From Python 3.12 on, `isinstance` against a protocol asks `__getattr__` no more.
+Backbone.register(View)
 
 
 class _Tuned(View):

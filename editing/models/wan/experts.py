@@ -15,17 +15,8 @@ from regrain.editing.models.files.facts import EXPERTS, INDEX, ModelFacts
 from regrain.editing.models.files.location import parse_lora
 
 _WORDS = dict(zip(EXPERTS, ("high", "low"), strict=True))
-# Words by which the names of a pair differ, that of an expert first.
-_PAIRS = dict(
-    zip(
-        EXPERTS,
-        (
-            ("high low", "highnoise lownoise", "hi lo", "h l", "hn ln"),
-            ("low high", "lownoise highnoise", "lo hi", "l h", "ln hn"),
-        ),
-        strict=True,
-    )
-)
+# Words by which the names of a pair differ, of that for high noise and of the other.
+_PAIRS = {"high": "low", "highnoise": "lownoise", "hi": "lo", "h": "l", "hn": "ln"}
 
 
 def high_from(facts: ModelFacts) -> float:
@@ -114,24 +105,25 @@ def _meant(text: str, loras: Sequence[str]) -> str:
     part, says_noise = _named(text)
     if says_noise:
         return part
-    for words in _alike(text, loras):
-        for one, pairs in _PAIRS.items():
-            if words in pairs:
-                return one
+    for own, other in _alike(text, loras):
+        if _PAIRS.get(own) == other:
+            return EXPERTS[0]
+        if _PAIRS.get(other) == own:
+            return EXPERTS[1]
     return ""
 
 
-def _alike(text: str, loras: Sequence[str]) -> list[str]:
+def _alike(text: str, loras: Sequence[str]) -> list[tuple[str, str]]:
     """Compare a file's name with the others of a run.
 
     Returns:
-        Where one word of several differs, this word and the other file's: `high low`.
+        Where one word of several differs, this word and the other file's.
     """
     found = []
     for other in loras:
         for names in zip(_names(text), _names(other), strict=True):
             pairs = zip_longest(*names, fillvalue="")
-            differing = [" ".join(words) for words in pairs if len({*words}) > 1]
+            differing = [pair for pair in pairs if len({*pair}) > 1]
             if len(differing) == 1 < len(names[0]):
                 found += differing
     return found

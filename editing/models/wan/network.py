@@ -89,7 +89,7 @@ def _content(
 ) -> tuple[Mapping[str, Tensor | PackedTensor], Tensors]:
     """Read the weights of a file, and scales of those of 8 bits that have one."""
     if not is_packed(path):
-        with opened(path, "model", path.name, "pt") as file:
+        with opened(path, framework="pt") as file:
             return read_scaled(file, title)
     tensors, _ = read_packed(path, "transformer")
     for name, tensor in tensors.items():

@@ -14,11 +14,7 @@ from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import BUILT_IN_MOTION, about
 from regrain.editing.models.weights.tensors import read_tensors
 from regrain.editing.storage.by_name import Tensors
-from regrain.editing.storage.safetensors_files import (
-    no_weights,
-    opened,
-    weight_files,
-)
+from regrain.editing.storage.safetensors_files import no_weights, weight_files
 from regrain.editing.storage.texts import Json
 
 FIELD = "motion"
@@ -61,8 +57,7 @@ class MotionFile:
             ModelError: It is missing, damaged, a pickle, or of another kind.
         """
         path, config = _locate(id)
-        with opened(path, FIELD, id, "pt") as file:
-            tensors = read_tensors(file, FIELD, id)
+        tensors = read_tensors(path, FIELD, id)
         for old, new in _RENAMED:
             tensors = {re.sub(old, new, name): one for name, one in tensors.items()}
         if any("lora" in name for name in tensors):

@@ -33,7 +33,6 @@ from regrain.editing.models.weights.folder import (
 )
 from regrain.editing.models.weights.tensors import read_tensors
 from regrain.editing.storage.beside_weights import check_unread
-from regrain.editing.storage.safetensors_files import opened
 from regrain.editing.storage.texts import Content
 
 Checkpoint = Mapping[str, Tensor]
@@ -78,8 +77,7 @@ def read_file(
     head.side("")  # which is a side
     scheduler = with_prediction(facts.scheduler, prediction, name)
     check_configs({}, {"prediction_type": "v_prediction"} | scheduler, head.path.name)
-    with opened(head.path, "model", head.path.name, "pt") as file:
-        checkpoint = read_tensors(file, "model", head.path.name)
+    checkpoint = read_tensors(head.path)
     # Some weights are missing, or have shapes that no such model has.
     with boundary(
         "model",

@@ -9,18 +9,21 @@ from regrain.editing.errors import shorten
 from regrain.editing.models.files.location import about
 from regrain.editing.storage.beside_weights import read_settled
 from regrain.editing.storage.ready import check_weights
+from regrain.editing.storage.safetensors_files import opened
 
 if TYPE_CHECKING:
-    from safetensors import safe_open
+    from pathlib import Path
+
     from torch import Tensor
 
     from regrain.editing.storage.by_name import Tensors
 
 
-def read_tensors(file: safe_open, field: str, title: str) -> Tensors:
-    """Read the weights of an opened file, by name; see `read_settled` and
+def read_tensors(path: Path, field: str = "model", title: str = "") -> Tensors:
+    """Read the weights of a file, by name; see `opened`, `read_settled` and
     `check_weights`."""
-    with about(field):
+    title = title or path.name
+    with opened(path, field, title, "pt") as file, about(field):
         weights = read_settled(file, shorten(title))
         check_weights(weights, shorten(title))
     return weights
