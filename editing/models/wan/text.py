@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 # Wan was trained on prompts padded to so many, and nothing masks the padding
 TOKEN_LIMIT = 512
-_ENTITY = re.compile(r"&(?:#\d+|#[xX][\da-fA-F]+|[^\t\n\f <&#;]{1,32});?")
-_SPACES = re.compile(r"\s+")
+# All pieces of a text: entities of HTML or runs of spaces, and single characters.
+_ENTITIES = re.compile(r"(?s)&(?:#\d+|#[xX][\da-fA-F]+|[^\t\n\f <&#;]{1,32});?|.")
+_SPACES = re.compile(r"(?s)\s+|.")
 
 
 class CleanText:
@@ -39,9 +40,9 @@ class CleanText:
         self.text = prompt
         # of each character, where it begins and ends in the prompt
         self._places = [(place, place + 1) for place in range(len(prompt))]
-        self._replace(_ENTITY, html.unescape)
-        self._replace(_ENTITY, html.unescape)
-        self._replace(_SPACES, lambda _: " ")
+        self._replace(_ENTITIES, html.unescape)
+        self._replace(_ENTITIES, html.unescape)
+        self._replace(_SPACES, lambda piece: " " if piece.isspace() else piece)
         outer = len(self.text) - len(self.text.lstrip())
         self.text = self.text.strip()
         self._places = self._places[outer : outer + len(self.text)]
@@ -49,16 +50,12 @@ class CleanText:
     def _replace(self, pattern: re.Pattern[str], change: Callable[[str], str]) -> None:
         text = ""
         places = []
-        done = 0
-        for match in pattern.finditer(self.text):
-            start, stop = match.span()
-            new = change(match[0])
-            span = (self._places[start][0], self._places[stop - 1][1])
-            text += self.text[done:start] + new
-            places += [*self._places[done:start], *[span] * len(new)]
-            done = stop
-        self.text = text + self.text[done:]
-        self._places = places + self._places[done:]
+        for piece in pattern.finditer(self.text):
+            new = change(piece[0])
+            text += new
+            places += [self.in_prompt(*piece.span())] * len(new)
+        self.text = text
+        self._places = places
 
     def in_prompt(self, start: int, stop: int) -> tuple[int, int]:
         """Return where a part of the clean text is in the prompt; (0, 0) of an empty
