@@ -82,7 +82,7 @@ class Need(NamedTuple):
     blocks: float
     reader: float = 0.0
 
-    def on_gpu(self, frames: int, free: float | int = inf) -> int:
+    def on_gpu(self, frames: int, free: float = inf) -> int:
         """Return the bytes of so many frames that are edited together on a graphics
         card with so many that are free. What reads the prompts takes turns with the
         rest; both come there block by block if they are more than half of it."""
@@ -92,10 +92,10 @@ class Need(NamedTuple):
         in_float16 = self._there(free) + self.per_frame * frames
         return int(max(in_float16, reader) * 2**30)
 
-    def _there(self, free: float | int) -> float:
+    def _there(self, free: float) -> float:
         return self.blocks if comes_in_blocks(self.weights, free) else self.weights
 
-    def most(self, free: float | int) -> int:
+    def most(self, free: float) -> int:
         """Return how many frames fit together on such a card."""
         frames = int((free / 2**30 - self._there(free)) / self.per_frame)
         return frames if frames >= 1 and self.on_gpu(1, free) <= free else 0
@@ -126,12 +126,17 @@ class Need(NamedTuple):
         return ", block by block" if comes_in_blocks(self.weights, there) else ""
 
 
-def comes_in_blocks(weights: float, free: float | int) -> bool:
+def fits(bytes: float, free: float) -> bool:
+    """Tell whether so many bytes are no more than a piece may have of what is free."""
+    return bytes <= _SHARE * free
+
+
+def comes_in_blocks(weights: float, free: float) -> bool:
     """Tell whether so many GiB are more than a piece may have of a card."""
-    return weights * 2**30 > _SHARE * free
+    return not fits(weights * 2**30, free)
 
 
-def _on_card(device: torch.device) -> float | int:
+def _on_card(device: torch.device) -> float:
     """Return the bytes that are free on a card with memory of its own, by which its
     models come in blocks; infinity elsewhere."""
     return inf if device.type in ("cpu", "mps") else free_memory(device)
@@ -290,7 +295,7 @@ def weights_dtype(device: torch.device, numbers: int, free: int) -> torch.dtype:
 
     if device.type != "cpu":
         return torch.float16
-    return torch.float32 if 4 * numbers <= _SHARE * free else torch.bfloat16
+    return torch.float32 if fits(4 * numbers, free) else torch.bfloat16
 
 
 def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bool:
@@ -306,12 +311,12 @@ def takes_turns(device: torch.device, parts: Mapping[str, int], free: int) -> bo
     if device.type == "mps":
         check_fits(largest, parts[largest], device, free)
         return False
-    return sum(parts.values()) > _SHARE * free
+    return not fits(sum(parts.values()), free)
 
 
 def streams(device: torch.device, bytes: int, free: int) -> bool:
     """Tell whether a part of so many bytes is brought to a device block by block."""
-    return device.type not in ("cpu", "mps") and comes_in_blocks(bytes / 2**30, free)
+    return device.type not in ("cpu", "mps") and not fits(bytes, free)
 
 
 def check_fits(part: str, bytes: int, device: torch.device, free: int) -> None:
@@ -355,14 +360,6 @@ def _weight_files(path: Path) -> list[Path]:
     return sorted(files)
 
 
-def halves_fit(
-    frames: int, cells: int, channels: int, itemsize: int, free: int
-) -> bool:
-    """Tell whether both halves of guidance fit into one call of the UNet; see
-    `call_bytes`."""
-    return call_bytes(2 * frames, cells, channels, itemsize) <= _SHARE * free
-
-
 def call_bytes(rows: int, cells: int, channels: int, itemsize: int) -> int:
     """Estimate the bytes, weights aside, of a call of the UNet with so many rows.
 
@@ -383,9 +380,3 @@ def window_frames(
     a call per frame."""
     fitting = int(_SHARE * free / call_bytes(rows, cells, channels, itemsize))
     return max(LEAST_WINDOW, min(MOST_WINDOW, fitting))
-
-
-def activations_fit(bytes: int, free: int) -> bool:
-    """Tell whether the activations of a call of the UNet fit until its backward
-    pass."""
-    return bytes <= _SHARE * free

@@ -165,8 +165,7 @@ def choose_weights(names: Iterable[str], stem: str = DIFFUSERS) -> WeightFiles |
 
     def place(key: tuple[str, str]) -> tuple[bool, int, str]:
         start, variant = key
-        usual = variant in _PREFERRED
-        rank = _PREFERRED.index(variant) if usual else len(_PREFERRED)
+        rank = (*_PREFERRED, variant).index(variant)
         return start != stem, rank, variant
 
     first = min(found, key=place)

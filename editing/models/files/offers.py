@@ -23,12 +23,13 @@ FIRST = frozenset({"first_frame"})
 """Offers of one whose tokens have a timestep each, beside these."""
 
 _NO_INVERSION = STABLE_DIFFUSION - {"inversion"}
-# Offers of models, and how their kind is called, by what they read beside their latents.
-_BESIDE = {
+BESIDE = {
     "": (STABLE_DIFFUSION, ""),
     "hole": (_NO_INVERSION, " for inpainting"),
     "source": (_NO_INVERSION | {"source"}, " that sees the source (InstructPix2Pix)"),
 }
+"""Offers of models, and how their kind is called, by what they read beside their
+latents."""
 # Models by the number of input channels, if latents have four.
 _CHANNELS = {5: "a model that reads depth"}
 _UNET = "UNet2DConditionModel"
@@ -134,7 +135,7 @@ def reading(title: str, channels: int, latents: int) -> Family:
     if beside is None:
         other = f"a model with {channels} input channels"
         return Family(_CHANNELS.get(channels, other))
-    offers, reads = _BESIDE[beside]
+    offers, reads = BESIDE[beside]
     return Family(f"{title}{reads}", offers)
 
 

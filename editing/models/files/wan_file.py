@@ -158,7 +158,7 @@ def config_of(parts: Sequence[WanFiles], told: Json) -> Json:
             told = {**told, "_class_name": CONTROLLED}
         config = TransformerConfig.model_validate(told | found)
         width = config.num_attention_heads * config.attention_head_dim
-        blocks = _count(shapes, "vace_blocks.")
+        blocks = count_parts(shapes, "vace_blocks.")
         if blocks:
             own, channels, *_ = shapes["vace_patch_embedding.weight"]
             step = max(1, config.num_layers // blocks)
@@ -194,14 +194,14 @@ def _whole(shapes: Mapping[str, Sequence[int]]) -> Json:
         "in_channels": channels,
         "out_channels": shapes["head.head.weight"][0] // prod(patch),
         "patch_size": patch,
-        "num_layers": _count(shapes, "blocks."),
+        "num_layers": count_parts(shapes, "blocks."),
         "ffn_dim": shapes["blocks.0.ffn.0.weight"][0],
         "text_dim": shapes["text_embedding.0.weight"][1],
         "freq_dim": shapes["time_embedding.0.weight"][1],
     }
 
 
-def _count(names: Collection[str], start: str) -> int:
+def count_parts(names: Collection[str], start: str) -> int:
     """Count the numbered parts whose names begin so."""
     inside = [name.removeprefix(start) for name in names if name.startswith(start)]
     return len({name.split(".")[0] for name in inside})

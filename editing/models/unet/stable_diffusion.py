@@ -26,7 +26,7 @@ from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.lazy_frames import RgbFrames
 from regrain.editing.models.files.configs import image_factor, short_side
-from regrain.editing.models.files.offers import STABLE_DIFFUSION, Beside, kind_beside
+from regrain.editing.models.files.offers import BESIDE, Beside, kind_beside
 from regrain.editing.models.files.schedulers import OtherScheduler
 from regrain.editing.models.files.words import Tokens, Words, tokenise
 from regrain.editing.models.finite import is_finite
@@ -41,9 +41,9 @@ from regrain.editing.models.turns import Latents, TurnTaking, diverged
 from regrain.editing.models.weights.small import numbers_of
 from regrain.editing.storage.by_name import Modules
 from regrain.editing.storage.memory import (
-    activations_fit,
+    call_bytes,
+    fits,
     frames_at_once,
-    halves_fit,
     window_frames,
 )
 from regrain.editing.storage.texts import Json
@@ -102,11 +102,9 @@ class StableDiffusion(TurnTaking):
         unet = self.unet.config
         self.beside: Beside = kind_beside(unet.in_channels, unet.out_channels) or ""
         self.told_guidance: bool = bool(unet.time_cond_proj_dim)
-        self.offers: frozenset[str] = STABLE_DIFFUSION
-        if self.few_step or self.beside:
+        self.offers, _ = BESIDE[self.beside]
+        if self.few_step:
             self.offers -= {"inversion"}
-        if self.beside == "source":
-            self.offers |= {"source"}
         self.factor = image_factor(self.vae.config)
         coarsest = 2 ** (len(unet.block_out_channels) - 1)
         self.multiple: int = self.factor * coarsest
@@ -140,9 +138,7 @@ class StableDiffusion(TurnTaking):
     def activations_fit(self, frames: int, height: int, width: int) -> bool:
         """Tell whether the activations of a call fit until its backward pass; height,
         width in latents."""
-        return activations_fit(
-            self.activation_bytes(frames, height, width), self._free(self.unet)
-        )
+        return fits(self.activation_bytes(frames, height, width), self._free(self.unet))
 
     def activation_bytes(self, frames: int, height: int, width: int) -> int:
         """Return the memory of a call's activations in bytes; height and width in
@@ -152,7 +148,8 @@ class StableDiffusion(TurnTaking):
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
         """Tell whether both halves of guidance fit into one call; height and width in
         latents."""
-        return halves_fit(frames, height * width, *self._finest, self._free(self.unet))
+        needed = call_bytes(2 * frames, height * width, *self._finest)
+        return fits(needed, self._free(self.unet))
 
     def window_frames(self, rows: int, height: int, width: int) -> int:
         """Choose how many frames of a long clip are edited together, at `rows` of

@@ -54,10 +54,9 @@ def condition(
         pictures: Subjects, cut out on white.
         per_latent: Frames of a latent, of which the first has one.
     """
-    lacking = (1 - len(frames)) % per_latent
-    still = np.repeat(frames[-1:], lacking, 0)
-    frames = np.concatenate([frames, still])
-    anew = np.ones_like(mask[:1]).repeat(lacking, 0)
+    count = len(frames)
+    frames = filled(frames, per_latent)
+    anew = np.ones_like(mask[:1]).repeat(len(frames) - count, 0)
     mask = np.concatenate([mask, anew])
     hidden = mask[..., None] > _CUT
     inactive = encode(np.where(hidden, HIDDEN, frames))
@@ -70,6 +69,13 @@ def condition(
         idle = kept.new_zeros(1, clip.shape[1] - kept.shape[1], *kept.shape[2:])
         before.append(torch.cat([kept, idle], 1))
     return torch.cat([*before, clip])
+
+
+def filled(frames: np.ndarray, per_latent: int) -> np.ndarray:
+    """Repeat the last frame of a clip until it fills its latents, of which the first
+    has one frame."""
+    lacking = (1 - len(frames)) % per_latent
+    return np.concatenate([frames, np.repeat(frames[-1:], lacking, 0)])
 
 
 def mask_channels(mask: Opacity, grid: Grid) -> Float32[Tensor, "time pixels gh gw"]:

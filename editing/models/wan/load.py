@@ -18,13 +18,7 @@ from regrain.editing.models.files.config_keys import (
 )
 from regrain.editing.models.files.configs import TransformerConfig, wan_factor
 from regrain.editing.models.files.facts import EXPERTS, LEVELS, ModelFacts
-from regrain.editing.models.files.offers import (
-    CONTROLLED,
-    FIRST,
-    VACE,
-    WAN,
-    Family,
-)
+from regrain.editing.models.files.offers import CONTROLLED, WAN, Family
 from regrain.editing.models.files.schedulers import shift_of
 from regrain.editing.models.wan.condition import channels_of
 from regrain.editing.models.wan.experts import (
@@ -92,8 +86,10 @@ def load_wan(
     for part, network in networks.items():
         own = loras_of(part, loras, facts.networks)
         add_loras(own, {"transformer": network})
+    family = facts.family or Family("Wan", WAN)
     for part, files in facts.files.items():
-        notes.append(_understood(facts, files[-1].title, networks[part]))
+        said = f"{files[-1].title} is read as {family.title}"
+        notes.append(said + _understood(facts, networks[part]))
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
     weights = bytes_of(networks | {"vae": autoencoder})
     packed = packed_file(folder / _TEXT, TRANSFORMERS, id)
@@ -116,7 +112,7 @@ def load_wan(
         takes_turns=takes_turns(device, weights, free_memory(device)),
         notes=tuple(notes),
         loras=tuple(loras),
-        offers=_offers(facts, network_config),
+        offers=family.offers,
     )
 
 
@@ -152,14 +148,6 @@ def _prompt_reader(facts: ModelFacts, dtype: torch.dtype) -> PromptReader:
         load = partial(read_packed_encoder, packed, config, dtype)
     identity = repr([(size, date) for _, size, date in state_of(folder)])
     return PromptReader(tokenizer, load, identity, facts.words)
-
-
-def _offers(facts: ModelFacts, network: Json) -> frozenset[str]:
-    """Return what the model offers to methods."""
-    offers = VACE if _is_controlled(network) else WAN
-    if facts.index.get("expand_timesteps"):
-        offers |= FIRST
-    return offers
 
 
 def _read_networks(
@@ -211,13 +199,11 @@ def _check_configs(facts: ModelFacts) -> Json:
     return network
 
 
-def _understood(facts: ModelFacts, title: str, network: nn.Module) -> str:
+def _understood(facts: ModelFacts, network: nn.Module) -> str:
     """Say what files with the names of Wan's authors were taken for."""
     config: Any = network.config
     width = config.num_attention_heads * config.attention_head_dim
-    family = facts.family or Family("Wan")
-    said = f"{title} is read as {family.title}"
-    said += f": {config.num_layers} layers of width {width}"
+    said = f": {config.num_layers} layers of width {width}"
     if "vace_layers" in config:
         said += f", control blocks after {shorten(config.vace_layers)}"
     small = {type(layer): layer for layer in network.modules()}

@@ -23,6 +23,7 @@ from regrain.editing.models.files.words import Words
 from regrain.editing.models.finite import is_finite
 from regrain.editing.models.intervention import PLAIN, Intervention
 from regrain.editing.models.turns import Latents, TurnTaking, diverged
+from regrain.editing.models.wan.condition import filled
 from regrain.editing.models.wan.layers import attending, install
 from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
 from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, decodes_whole
@@ -97,8 +98,7 @@ class Wan(TurnTaking):
     ) -> Float[Tensor, "time c gh gw"]:
         """Encode a clip, 0..255, to the mean of the posterior, scaled to about unit
         deviation."""
-        lacking = (1 - len(frames)) % self.frames_per_latent
-        padded = np.concatenate([frames, np.repeat(frames[-1:], lacking, 0)])
+        padded = filled(frames, self.frames_per_latent)
         with self._decoder(len(frames), frames.shape[1:3]):
             pixels = torch.from_numpy(padded).to(self.device).permute(3, 0, 1, 2)[None]
             pixels = pixels.float() / 127.5 - 1

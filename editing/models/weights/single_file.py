@@ -25,6 +25,7 @@ from regrain.editing.models.files.file_head import (
     stock_config,
     token_table,
 )
+from regrain.editing.models.files.wan_file import count_parts
 from regrain.editing.models.weights.folder import (
     ModelParts,
     check_configs,
@@ -111,12 +112,6 @@ def read_file(
     return ModelParts(modules, tokenizer, scheduler)
 
 
-def _count(checkpoint: Checkpoint, prefix: str) -> int:
-    """Count the numbered parts below a prefix."""
-    inner = [key.removeprefix(prefix) for key in checkpoint if key.startswith(prefix)]
-    return len({key.split(".")[0] for key in inner})
-
-
 @torch.no_grad()
 def guess_prediction(unet: Callable, text: Tensor) -> str:
     """Find out what a network predicts from its output at the noisiest level, on almost
@@ -155,7 +150,7 @@ def _unet(checkpoint: Checkpoint, version: str) -> tuple[nn.Module, set[str]]:
         own["attention_head_dim"] = [max(1, width // HEAD) for width in widths]
     if version == "sdxl":
         depths = [
-            _count(checkpoint, f"{start}1.transformer_blocks.") for start in starts
+            count_parts(checkpoint, f"{start}1.transformer_blocks.") for start in starts
         ]
         own["transformer_layers_per_block"] = [max(1, depth) for depth in depths]
         # SDXL's input beside the text: pooled text, and six sizes
@@ -195,7 +190,7 @@ def _text_encoder(
         layers = f"{prefix}encoder.layers."
         wide = "mlp.fc1"
     vocabulary, width = checkpoint[token_table(version, part)].shape
-    depth = count = _count(checkpoint, layers)
+    depth = count = count_parts(checkpoint, layers)
     if version == "sd2":
         depth = min(depth, 23)  # 2.x reads the last but one
     depth = max(1, depth - skipped)

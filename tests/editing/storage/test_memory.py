@@ -69,7 +69,7 @@ def test_a_video_models_autoencoder_takes_tiles_by_four_fifths_of_what_is_free()
 def test_both_halves_of_guidance_fit_into_eight_times_their_widest_tensor():
     wide = 2 * 16 * 4096 * 320 * 8 * 2  # float16, the gated layer of the finest level
     for free, fit in ((8 * wide, True), (8 * wide - 1, False)):
-        assert memory.halves_fit(16, 4096, 320, 2, free) == fit
+        assert memory.fits(memory.call_bytes(32, 4096, 320, 2), free) == fit
 
 
 @pytest.mark.full(but="sd1-StableDiffusion")
