@@ -35,7 +35,8 @@ def blocks_of(network: nn.Module) -> Iterator[nn.Module]:
             yield from blocks_of(child)
 
 
-def _tensors(network: nn.Module) -> list[Tensor]:
+def tensors_of(network: nn.Module) -> list[Tensor]:
+    """Return the weights and the buffers of a network."""
     return [*network.parameters(), *network.buffers()]
 
 
@@ -90,10 +91,10 @@ class Streamed:
         self._groups: dict[nn.Module, _Swapped] = {}
         inside: set[Tensor] = set()
         for block in blocks:
-            own = _tensors(block)
+            own = tensors_of(block)
             self._groups[block] = _Swapped(own, device, pins)
             inside.update(own)
-        rest = [tensor for tensor in _tensors(network) if tensor not in inside]
+        rest = [tensor for tensor in tensors_of(network) if tensor not in inside]
         self._rest = _Swapped(rest, device, pins)
         sizes = [group.bytes for group in self._groups.values()]
         sizes.sort()
@@ -182,7 +183,7 @@ class Streamed:
 
 def placed(network: nn.Module, device: torch.device) -> AbstractContextManager[None]:
     """Have a network on a device, block by block if it does not fit there."""
-    own = sum(tensor.nbytes for tensor in _tensors(network))
+    own = sum(tensor.nbytes for tensor in tensors_of(network))
     if streams(device, own, free_memory(device)):
         return Streamed(network, device, False).present()
     network.to(device)

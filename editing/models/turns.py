@@ -25,7 +25,7 @@ from regrain.editing.errors import (
 from regrain.editing.media.lazy_frames import Size
 from regrain.editing.models.files.configs import working_size
 from regrain.editing.models.files.schedulers import Defaults
-from regrain.editing.models.streaming import Streamed
+from regrain.editing.models.streaming import Streamed, tensors_of
 from regrain.editing.models.weights.tensors import sums_of
 from regrain.editing.storage.memory import (
     bytes_of,
@@ -81,7 +81,7 @@ class TurnTaking:
             part.eval().requires_grad_(False)
             in_blocks = streams(self.device, sizes[name], free)
             if self.takes_turns and in_blocks:
-                self._streamed[part] = self._stream(name, part, holds)
+                self._streamed[part] = self._stream(name, sizes[name], holds)
             else:
                 self._put(part)
 
@@ -92,18 +92,18 @@ class TurnTaking:
         home = torch.device("cpu") if self.takes_turns else self.device
         # Copies: a mapped file can change, and CPU kernels round differently at
         # unaligned addresses.
-        for tensor in (*part.parameters(), *part.buffers()):
+        for tensor in tensors_of(part):
             tensor.data = tensor.data.to(home, copy=True)
 
-    def _stream(self, name: str, part: nn.Module, holds: bool) -> Streamed:
-        """Return how a part comes block by block: where main memory does not hold it,
-        from the mapped file."""
+    def _stream(self, name: str, size: int, holds: bool) -> Streamed:
+        """Return how a part of so many bytes comes block by block: where main memory
+        does not hold it, from the mapped file."""
+        part = self.parts[name]
         if holds:
             self._put(part)
         streamed = Streamed(part, self.device, holds)
         free = free_memory(self.device)
         check_fits(name, streamed.least, self.device, free)
-        size = sum(tensor.nbytes for tensor in part.parameters())
         said = (
             f"Its {name} is brought to {self.device} block by block: its "
             f"{size / 1e9:.1f} GB are more than half of the {free / 1e9:.1f} that are "

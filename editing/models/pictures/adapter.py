@@ -24,6 +24,7 @@ from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.models.pictures.encoder import Pair, PictureEncoder
 from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
+from regrain.editing.models.weights.tensors import identity_of
 from regrain.editing.storage.by_name import Weights
 
 # InstantStyle, Wang et al. 2024, arXiv:2404.02733: the blocks of SDXL that carry looks
@@ -158,10 +159,7 @@ def load_pictures(
             seen.append(SeenPicture(one, scale, digest, encoder.tokens(picture)))
     if not seen:
         return None
-    named = sorted(tensors.items())
-    sums = [(name, float(tensor.double().sum())) for name, tensor in named]
-    digest = hashlib.sha256(repr(sums).encode()).hexdigest()
-    return Pictures(seen, weights, digest, warnings)
+    return Pictures(seen, weights, identity_of(tensors), warnings)
 
 
 def _by_layer(

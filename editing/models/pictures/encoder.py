@@ -22,7 +22,7 @@ from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
 from regrain.editing.models.unet.motion_modules import Weights, blocks, normed
 from regrain.editing.models.unet.temporal import linear
 from regrain.editing.storage import cache
-from regrain.editing.storage.safetensors_files import read_weights
+from regrain.editing.storage.safetensors_files import read_weights, state_of
 
 _HEAD = 64  # numbers of a head of the resampler
 # Of the encoder's pictures (CLIP, Radford et al. 2021, arXiv:2103.00020).
@@ -64,15 +64,10 @@ class PictureEncoder:
     def tokens(self, picture: Square) -> Pair:
         """Return the tokens of a picture as `shown`, cached by file, encoder and
         picture."""
-        files = [self._file.path]
-        if self._folder is not None:
-            files += sorted(self._folder.iterdir())
-        stats = [(path, path.stat()) for path in files]
+        places = [self._file.path, self._folder]
         key = {
             "kind": "picture",
-            "files": [
-                (path.name, stat.st_size, stat.st_mtime_ns) for path, stat in stats
-            ],
+            "files": [state_of(place) for place in places if place],
             "picture": picture.tobytes(),
             "how": repr(self._place),
         }

@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, cast
 
 import torch
@@ -30,6 +30,7 @@ from regrain.editing.models.intervention import Intervention, Patch, hooked
 from regrain.editing.models.unet.temporal import attended, linear
 from regrain.editing.models.unet.tuned import View
 from regrain.editing.models.weights.motion import FIELD, MotionFile
+from regrain.editing.models.weights.tensors import identity_of
 from regrain.editing.storage.by_name import Weights
 
 _NORM_EPS = 1e-6
@@ -56,16 +57,16 @@ class MotionModules:
     positions: int
     groups: int
     schedule: Schedule | None
-    fingerprint: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        sums = [
-            (name, key, float(weight.double().sum()))
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies the weights."""
+        named = {
+            f"{name}.{key}": weight
             for name, own in self.modules.items()
             for key, weight in own.items()
-        ]
-        digest = hashlib.sha256(repr(sorted(sums)).encode()).hexdigest()
-        object.__setattr__(self, "fingerprint", digest)
+        }
+        return identity_of(named)
 
 
 def load_motion(id: str, backbone: Backbone) -> MotionModules:

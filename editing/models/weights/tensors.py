@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from regrain.editing.errors import shorten
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from regrain.editing.storage.by_name import Tensors
+    from regrain.editing.storage.by_name import Tensors, Weights
 
 
 def read_tensors(path: Path, field: str = "model", title: str = "") -> Tensors:
@@ -27,6 +28,13 @@ def read_tensors(path: Path, field: str = "model", title: str = "") -> Tensors:
         weights = read_settled(file, shorten(title))
         check_weights(weights, shorten(title))
     return weights
+
+
+def identity_of(weights: Weights) -> str:
+    """Identify weights, by their names and sums."""
+    sums = sums_of(weights.values())
+    named = sorted(zip(weights, sums, strict=True))
+    return sha256(repr(named).encode()).hexdigest()
 
 
 def sums_of(weights: Iterable[Tensor]) -> list[float]:
