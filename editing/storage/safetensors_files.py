@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from regrain.editing.boundary import boundary, check_link, check_regular
 from regrain.editing.errors import ModelError, shorten
@@ -30,12 +30,10 @@ LOADING = RLock()
 makes weights, and another that is built meanwhile would have none."""
 DIFFUSERS, TRANSFORMERS = "diffusion_pytorch_model", "model"
 _NAME = re.compile(
-    rf"({DIFFUSERS}|{TRANSFORMERS})(?:\.(\w+))?(?:-\d+-of-\d+)?(?:\.(\w+))?\.safetensors"
+    rf"(?:{DIFFUSERS}|{TRANSFORMERS})(?:\.(\w+))?(?:-\d+-of-\d+)?(?:\.(\w+))?\.safetensors"
 )
 _ENDING = ".safetensors"
 _TEXTS = (".json", ".txt")
-# What diffusers says of a weight of another size than that of its network.
-_SHAPES = re.compile(r"because (\S+) expected shape .*?(\[.*?\]).*?(\[.*?\])")
 _SHARD = re.compile(r"-(\d+)-of-(\d+)")
 _PREFERRED = ("", "fp16", "bf16")  # of variants; others come after these
 GGUF = (
@@ -134,42 +132,27 @@ def read_shapes(
         return shapes, file.metadata() or {}
 
 
-class WeightFiles(NamedTuple):
-    """The files of a part that are loaded.
-
-    Attributes:
-        stem: How their names begin.
-        variant: What stands in their names after it, such as fp16; mostly empty.
-        names: Their names.
-    """
-
-    stem: str
-    variant: str
-    names: tuple[str, ...]
-
-
-def choose_weights(names: Iterable[str], stem: str = DIFFUSERS) -> WeightFiles | None:
+def choose_weights(names: Iterable[str], stem: str = DIFFUSERS) -> list[str]:
     """Choose the files to load among those of a folder, which may have several
-    variants; None if there are none.
+    variants; none if no name is known.
 
     `stem` is that of the library that loads them, and comes first.
     """
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[bool, int, str], list[str]] = {}
     for name in sorted(names):
-        match = _NAME.fullmatch(name)
-        if match:
-            start, before, after = match.groups()
-            found.setdefault((start, before or after or ""), []).append(name)
-    if not found:
-        return None
+        if _NAME.fullmatch(name):
+            variant = _variant(name)
+            rank = (*_PREFERRED, variant).index(variant)
+            place = (not name.startswith(stem), rank, variant)
+            found.setdefault(place, []).append(name)
+    return found[min(found)] if found else []
 
-    def place(key: tuple[str, str]) -> tuple[bool, int, str]:
-        start, variant = key
-        rank = (*_PREFERRED, variant).index(variant)
-        return start != stem, rank, variant
 
-    first = min(found, key=place)
-    return WeightFiles(*first, tuple(found[first]))
+def _variant(name: str) -> str:
+    """Return what stands in the name of a file after its stem, such as fp16; mostly
+    empty."""
+    match = _NAME.fullmatch(name)
+    return (match[1] or match[2] or "") if match else ""
 
 
 def weight_files(folder: Path, stem: str = DIFFUSERS) -> list[Path]:
@@ -179,7 +162,7 @@ def weight_files(folder: Path, stem: str = DIFFUSERS) -> list[Path]:
     files = [file for file in every if file.suffix.lower() == _ENDING]
     files = files or [file for file in every if is_packed(file)]
     chosen = choose_weights([file.name for file in files], stem)
-    return files if chosen is None else [folder / name for name in chosen.names]
+    return [folder / name for name in chosen] or files
 
 
 def packed_file(folder: Path, stem: str, id: str) -> Path | None:
@@ -244,38 +227,28 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
         with opened(path, framework="pt") as file:
             marks |= read_marks(file, title)
     said = f"{title} cannot be loaded. config.json and weights do not fit together, or are damaged."
-    chosen = choose_weights([file.name for file in files], stem)
-    variant = chosen.variant if chosen else ""
+    variant = _variant(files[0].name)
     with (
         LOADING,
         boundary("model", f"{said} Download it again.", ModelError),
         _named(folder, files, stem, variant) as place,
     ):
-        try:
-            model, report = kind.from_pretrained(
-                place,
-                dtype=dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                variant=variant or None,
-                ignore_mismatched_sizes=stem == TRANSFORMERS,  # which reports them
-            )
-        except ValueError as error:
-            if shapes := _SHAPES.search(str(error)):
-                raise _other_size(title, *shapes.groups()) from error
-            raise
+        model, report = kind.from_pretrained(
+            place,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            variant=variant or None,
+            ignore_mismatched_sizes=True,  # which are reported
+        )
         settle(model, marks, report["unexpected_keys"], title)
     for name, found, expected in sorted(report["mismatched_keys"]):
-        raise _other_size(title, name, [*expected], [*found])
+        said = f"{title} has {name} of {[*found]}, config.json says {[*expected]}"
+        raise ModelError("model", f"{said}. Download it again.")
     check_read(report["missing_keys"], title)
     check_finite(model, title)
     return model
-
-
-def _other_size(title: str, name: str, expected: object, found: object) -> ModelError:
-    said = f"{title} has {name} of {found}, config.json says {expected}"
-    return ModelError("model", f"{said}. Download it again.")
 
 
 def check_read(missing: Collection[str], title: str) -> None:
@@ -377,9 +350,8 @@ def _named(folder: Path, files: list[Path], stem: str, variant: str) -> Iterator
     config = folder / "config.json"
     name = files[0].name
     is_named = name.startswith(stem) and name.endswith(_ENDING)
-    indices = {index.name: index for index in folder.glob("*.index*.json")}
-    lacks_index = len(files) > 1 and not indices
-    if is_named and is_plain(config) and not lacks_index:
+    has_index = len(files) == 1 or any(folder.glob("*.index*.json"))
+    if is_named and is_plain(config) and has_index:
         yield folder
         return
     if is_named:
@@ -387,8 +359,8 @@ def _named(folder: Path, files: list[Path], stem: str, variant: str) -> Iterator
     else:
         _, _, end = name.partition(".")
         weights = {f"{stem}.{end.lower()}": files[0]}
-    with _laid_out({"config.json": config, **weights, **indices}) as place:
-        if lacks_index:
+    with _laid_out({"config.json": config, **weights}) as place:
+        if len(files) > 1:
             end = f".{variant}" if variant else ""
             _write_index(place / f"{stem}.safetensors.index{end}.json", files)
         yield place

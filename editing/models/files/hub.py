@@ -133,7 +133,7 @@ def _needed(names: Iterable[str]) -> list[str]:
             continue
         found = choose_weights([name.removeprefix(f"{part}/") for name in inside])
         if found:
-            chosen.update(f"{part}/{name}" for name in found.names)
+            chosen.update(f"{part}/{name}" for name in found)
             chosen.update(name for name in inside if name.endswith(".fp16.json"))
     return sorted(chosen)
 
