@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from regrain.editing.errors import ModelError
+from regrain.editing.models.files.config_keys import class_in_index
 from regrain.editing.models.files.download import (
     NETWORKS,
     PIPELINE_FILES,
@@ -31,9 +32,8 @@ from regrain.editing.storage.safetensors_files import (
 )
 
 ALLOWED_VARIABLE = "REGRAIN_ALLOWED_MODELS"
-# Folders of weights, and what an index says of one that a model does without.
+# Folders of weights.
 _PARTS = ("unet", *EXPERTS, "vae", "text_encoder", "text_encoder_2")
-_NONE = [None, None]
 
 
 def allowed() -> tuple[str, ...] | None:
@@ -63,7 +63,7 @@ def is_here(id: str) -> bool:
         parts = [
             facts.folder / part
             for part in _PARTS
-            if (facts.folder / part).is_dir() or named.get(part, _NONE) != _NONE
+            if (facts.folder / part).is_dir() or class_in_index(named, part)
         ]
         return bool(parts) and all(map(weight_files, parts))
     return False

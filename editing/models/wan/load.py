@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.flow import FlowSchedule
-from regrain.editing.errors import ModelError, shorten
+from regrain.editing.errors import shorten
 from regrain.editing.models.files.config_keys import (
     class_in_index,
 )
@@ -31,7 +30,11 @@ from regrain.editing.models.wan.model import Wan
 from regrain.editing.models.wan.network import read_network
 from regrain.editing.models.wan.packed_text import read_packed_encoder
 from regrain.editing.models.wan.text import PromptReader
-from regrain.editing.models.weights.folder import check_fit, check_folders
+from regrain.editing.models.weights.folder import (
+    check_fit,
+    check_folders,
+    read_tokenizer,
+)
 from regrain.editing.models.weights.lora import add_loras
 from regrain.editing.models.weights.small import EightBitLinear, PackedLinear
 from regrain.editing.storage.memory import (
@@ -41,13 +44,11 @@ from regrain.editing.storage.memory import (
     takes_turns,
     weights_dtype,
 )
-from regrain.editing.storage.ready import check_vocabulary
 from regrain.editing.storage.safetensors_files import (
     TRANSFORMERS,
     packed_file,
     read_weights,
     state_of,
-    without_marks,
 )
 from regrain.editing.storage.texts import Json
 
@@ -134,13 +135,7 @@ def _prompt_reader(facts: ModelFacts, dtype: torch.dtype) -> PromptReader:
     from transformers import AutoTokenizer
     from transformers.models.umt5.modeling_umt5 import UMT5EncoderModel
 
-    said = f"{shorten(facts.id)}: tokenizer/ cannot be loaded. Download it again."
-    with (
-        boundary("model", said, ModelError),
-        without_marks(facts.folder / "tokenizer") as place,
-    ):
-        tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
-        check_vocabulary(tokenizer, "tokenizer/")
+    tokenizer = read_tokenizer(facts.folder / "tokenizer", facts.id, AutoTokenizer)
     folder = facts.folder / _TEXT
     load = partial(read_weights, UMT5EncoderModel, folder, facts.id, dtype)
     if packed := packed_file(folder, TRANSFORMERS, facts.id):

@@ -95,7 +95,7 @@ class Wan(TurnTaking):
     @torch.no_grad()
     def encode(
         self, frames: RgbFrames | Float32[np.ndarray, "frames height width 3"]
-    ) -> Float[Tensor, "time c gh gw"]:
+    ) -> Latents:
         """Encode a clip, 0..255, to the mean of the posterior, scaled to about unit
         deviation."""
         padded = filled(frames, self.frames_per_latent)
@@ -108,16 +108,14 @@ class Wan(TurnTaking):
         # another memory layout.
         return ((mean - middle) / spread)[0].transpose(0, 1).contiguous()
 
-    def unscaled(
-        self, latents: Float[Tensor, "time c gh gw"]
-    ) -> Float[Tensor, "time c gh gw"]:
+    def unscaled(self, latents: Latents) -> Latents:
         """Return latents as the autoencoder gives them, not scaled to unit
         deviation."""
         middle, spread = (x[0].transpose(0, 1) for x in self._scale())
         return latents * spread + middle
 
     @torch.no_grad()
-    def decode(self, latents: Float[Tensor, "time c gh gw"]) -> RgbFrames:
+    def decode(self, latents: Latents) -> RgbFrames:
         """Decode latents to RGB frames, those of the padding among them."""
         x = self.unscaled(latents.float().to(self.device)).transpose(0, 1)[None]
         with self._decoder(self._frames(len(latents)), self._pixels(latents)):
@@ -182,7 +180,7 @@ class Wan(TurnTaking):
         x: Latents,
         step: Step,
         text: PromptEmbedding,
-        change: Intervention | None = None,
+        change: Intervention = PLAIN,
         *,
         recompute: bool = False,
     ) -> tuple[Latents, Latents]:
@@ -197,7 +195,6 @@ class Wan(TurnTaking):
                 back as x0 there; a ValueError otherwise.
             recompute: Of no use here.
         """
-        change = change or PLAIN
         clips = len(text)
         self._check_change(change)
         time = len(x) // clips

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -116,9 +116,10 @@ def read_folder(facts: ModelFacts, dtype: torch.dtype, prediction: str) -> Model
     more: dict[str, int] = {}
     if unet.get("addition_embed_type"):
         check_folders(folder, ("text_encoder_2", "tokenizer_2"), id)
-        second = facts.known_config("text_encoder_2/config.json")
-        end = second.get("eos_token_id", 49_407)
-        more["padding_2"] = _read_padding(folder / "tokenizer_2", id, end)
+        encoder = facts.known_config("text_encoder_2/config.json")
+        end = encoder.get("eos_token_id", 49_407)
+        second = read_tokenizer(folder / "tokenizer_2", id)
+        more["padding_2"] = _padding(second, id, end)
         more["empty_is_zero"] = bool(index.get("force_zeros_for_empty_prompt", True))
         readers["text_encoder_2"] = CLIPTextModelWithProjection
     modules = {}
@@ -187,31 +188,29 @@ def clip_tokenizer(pad: str = "<|endoftext|>") -> "PreTrainedTokenizerBase":
     return CLIPTokenizer(tokens, merges, pad_token=pad, model_max_length=USUAL_LENGTH)
 
 
-def read_tokenizer(folder: Path, id: str) -> "PreTrainedTokenizerBase":
-    """Read a CLIP tokenizer from its folder; a ModelError if that fails."""
+def read_tokenizer(
+    folder: Path, id: str, kind: Any = None
+) -> "PreTrainedTokenizerBase":
+    """Read a tokenizer of a kind, by default CLIP's, from its folder; a ModelError if
+    that fails."""
     from transformers.models.clip.tokenization_clip import CLIPTokenizer
 
-    with (
-        boundary(
-            "model",
-            f"{shorten(id)}: {folder.name}/ cannot be loaded. Download it again.",
-            ModelError,
-        ),
-        without_marks(folder) as place,
-    ):
-        tokenizer = CLIPTokenizer.from_pretrained(place, local_files_only=True)
-        check_vocabulary(tokenizer, f"{shorten(id)}: {folder.name}/")
+    kind = kind or CLIPTokenizer
+    title = f"{shorten(id)}: {folder.name}/"
+    said = f"{title} cannot be loaded. Download it again."
+    with boundary("model", said, ModelError), without_marks(folder) as place:
+        tokenizer = kind.from_pretrained(place, local_files_only=True)
+        check_vocabulary(tokenizer, title)
         return tokenizer
 
 
-def _read_padding(folder: Path, id: str, end: int) -> int:
-    """Read the token with which SDXL's second tokenizer pads.
+def _padding(tokenizer: "PreTrainedTokenizerBase", id: str, end: int) -> int:
+    """Return the token with which SDXL's second tokenizer pads.
 
     `end` is the end mark that its text encoder looks for; if texts ended otherwise,
     their pooled text would be that of the start. Files from before transformers 4.31
     say 2, and mean the highest token.
     """
-    tokenizer = read_tokenizer(folder, id)
     if end not in (2, tokenizer.eos_token_id):
         raise ModelError(
             "model",

@@ -119,7 +119,6 @@ def _add(part: Any, layers: dict[str, Tensors], facts: Values, spec: LoraSpec) -
     from peft import inject_adapter_in_model, set_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    factors = {}
     for name, change in layers.items():
         layer = part.get_submodule(name)
         down = change.get("lora_A.weight")
@@ -136,12 +135,16 @@ def _add(part: Any, layers: dict[str, Tensors], facts: Values, spec: LoraSpec) -
             if added.shape != parameter.shape:
                 raise ValueError(name)
             parameter += added.to(parameter)
-        factors |= {f"{name}.{role}": change[role] for role in change}
-    if not factors:
-        return
     tuned = {name: change for name, change in layers.items() if change}
+    if not tuned:
+        return
     config = _config(tuned, facts, spec)
-    factors = {key: factors[key] for key in factors if not key.endswith(".alpha")}
+    factors = {
+        f"{name}.{role}": factor
+        for name, change in tuned.items()
+        for role, factor in change.items()
+        if role != "alpha"
+    }
     with warnings.catch_warnings(action="ignore"):
         inject_adapter_in_model(config, part, low_cpu_mem_usage=True)
         read = set_peft_model_state_dict(part, factors, low_cpu_mem_usage=True)
@@ -171,19 +174,18 @@ def _config(layers: dict[str, Tensors], facts: Values, spec: LoraSpec) -> Any:
     if not given and not is_lora:
         raise _refused(spec.model, "is incomplete. Download it again.")
     if not given:
-        ranks = {
-            f"^{re.escape(name)}": len(change["lora_A.weight"])
-            for name, change in layers.items()
-        }
-        alphas = {
-            f"^{re.escape(name)}": change["alpha"].item()
-            for name, change in layers.items()
-            if "alpha" in change
-        }
+        ranks = {}
+        alphas = {}
+        for name, change in layers.items():
+            place = f"^{re.escape(name)}"
+            ranks[place] = len(change["lora_A.weight"])
+            alphas[place] = (
+                change["alpha"].item() if "alpha" in change else ranks[place]
+            )
         roles = {role for change in layers.values() for role in change}
         given = {
             "rank_pattern": ranks,
-            "alpha_pattern": ranks | alphas,
+            "alpha_pattern": alphas,
             "use_dora": "lora_magnitude_vector" in roles,
             "lora_bias": "lora_B.bias" in roles,
         }
