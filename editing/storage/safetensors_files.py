@@ -41,6 +41,16 @@ GGUF = (
     "folder of Wan, a UNet into unet/ of its folder. Of others use the .safetensors."
 )
 """What to say of one, after its name."""
+_PAGE = "a web page, not the file. Download it again."
+# Of files that did not arrive, or are of another format: how they begin, in small
+# letters, and what to say of them.
+_OTHERS = {
+    b"version https://git-lfs": "a pointer of Git LFS, without the weights. Run `git "
+    "lfs pull`.",
+    b"gguf": GGUF,
+    b"<!doctype": _PAGE,
+    b"<html": _PAGE,
+}
 _MAX_HEAD = 16_000_000  # bytes; checkpoints of Stable Diffusion have less than one
 _MAX_TENSORS = 50_000  # they have about 1,100
 
@@ -54,37 +64,23 @@ def check_head(path: Path, field: str) -> None:
     """Refuse a file with ModelError whose head is missing, or too large to be that of a
     model."""
     check_regular(path, field, ModelError)
-    damaged = f"{shorten(path.name)} is damaged or not a .safetensors file. Download it again."
-    other = _other_file(path)
-    if other is not None:
-        raise ModelError(field, f"{shorten(path.name)} is {other}")
+    title = shorten(path.name)
+    damaged = f"{title} is damaged or not a .safetensors file. Download it again."
     with boundary(field, damaged, ModelError), path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+        start = file.read(64)
+        file.seek(8)
+        length = int.from_bytes(start[:8], "little")
         head = file.read(min(length, _MAX_HEAD))
+    for beginning, other in _OTHERS.items():
+        if start.lstrip().lower().startswith(beginning):
+            raise ModelError(field, f"{title} is {other}")
     if not head.lstrip().startswith(b"{") or len(head) < length <= _MAX_HEAD:
         raise ModelError(field, damaged)
     if length > _MAX_HEAD or head.count(b'"dtype"') > _MAX_TENSORS:
         raise ModelError(
             field,
-            f"{shorten(path.name)} has a head too large for a model. Use another file.",
+            f"{title} has a head too large for a model. Use another file.",
         )
-
-
-def _other_file(path: Path) -> str | None:
-    """Return what stands in place of a file that did not arrive, and what to do; None
-    if it may be one of weights."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(64)
-    except OSError:  # opening it as a model says so
-        return None
-    if start.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS, without the weights. Run `git lfs pull`."
-    if start.startswith(b"GGUF"):
-        return GGUF
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "a web page, not the file. Download it again."
-    return None
 
 
 @contextmanager
@@ -165,13 +161,13 @@ def weight_files(folder: Path, stem: str = DIFFUSERS) -> list[Path]:
     return [folder / name for name in chosen] or files
 
 
-def packed_file(folder: Path, stem: str, id: str) -> Path | None:
+def packed_file(folder: Path, id: str) -> Path | None:
     """Return the packed file of a part; None if it has others. A ModelError if there
     are several."""
-    files = weight_files(folder, stem)
+    files = weight_files(folder)
     if not files or not is_packed(files[0]):
         return None
-    _check_whole(files, folder, id)
+    _check_whole(files, f"{shorten(id)}: {folder.name}/")
     return files[0]
 
 
@@ -221,7 +217,7 @@ def read_weights(kind: Any, folder: Path, id: str, dtype: torch.dtype) -> nn.Mod
     title = f"{shorten(id)}: {folder.name}/"
     if not files:
         raise no_weights(folder, title, "model")
-    _check_whole(files, folder, id)
+    _check_whole(files, title)
     marks = {}
     for path in files:
         with opened(path, framework="pt") as file:
@@ -281,17 +277,11 @@ def with_shards(path: Path, field: str) -> list[Path]:
     start, end = path.name[: shard.start()], path.name[shard.end() :]
     pattern = f"{start}-*-of-{shard[2]}{end}"
     files = sorted(path.parent.glob(pattern))
-    count = int(shard[2])
-    if len(files) != count:
-        raise ModelError(
-            field,
-            f"{shorten(path.name)} is one of {count} shards, of which {len(files)} are "
-            "there. Download the others.",
-        )
+    _check_count(files, shard[2], shorten(path.name), field)
     return files
 
 
-def _check_whole(files: list[Path], folder: Path, id: str) -> None:
+def _check_whole(files: list[Path], title: str) -> None:
     """Refuse a folder with several files of weights that are not the shards of one, or
     with some of them missing."""
     shards = [_SHARD.search(file.name) for file in files]
@@ -299,18 +289,16 @@ def _check_whole(files: list[Path], folder: Path, id: str) -> None:
         return
     if not all(shards):
         names = ", ".join(shorten(file.name) for file in files[:2])
-        raise ModelError(
-            "model",
-            f"{shorten(id)}: {folder.name}/ has several files of weights "
-            f"({names}). Keep one of them.",
-        )
-    count = int(shards[0][2])  # type: ignore[index]
-    if len(files) != count:
-        raise ModelError(
-            "model",
-            f"{shorten(id)}: {folder.name}/ has {len(files)} of {count} shards. "
-            "Download the others.",
-        )
+        said = f"{title} has several files of weights ({names})"
+        raise ModelError("model", f"{said}. Keep one of them.")
+    _check_count(files, shards[0][2], title, "model")  # type: ignore[index]
+
+
+def _check_count(files: list[Path], count: str, title: str, field: str) -> None:
+    """Refuse shards that are not as many as their names say."""
+    if len(files) != int(count):
+        said = f"{title} has {len(files)} of {int(count)} shards"
+        raise ModelError(field, f"{said}. Download the others.")
 
 
 @contextmanager

@@ -79,15 +79,15 @@ class ModelFacts:
         on the hub that was not fetched has none there."""
         return CHECKPOINTS / self.head.version if self.head else self.weights
 
-    def content(self, name: str, title: str = "") -> Any:
-        """Return the content of a JSON file of the folder; a ModelError names it by its
-        title if it cannot be read."""
+    def _content(self, name: str) -> Any:
+        """Return the content of a JSON file of the folder; a ModelError if it cannot be
+        read."""
         if name not in self._read:
             part, _, file = name.partition("/")
             if file == "config.json" and part in self.files:
                 found = self._config_of(part)
             else:
-                found = read_json(self.folder / name, title or name)
+                found = read_json(self.folder / name, self.place(name))
             self._read[name] = found
         return self._read[name]
 
@@ -95,7 +95,7 @@ class ModelFacts:
         """Return a configuration unchecked; empty if it cannot be read."""
         content = None
         with suppress(ModelError):  # loading says what is wrong
-            content = self.content(name)
+            content = self._content(name)
         return content if isinstance(content, dict) else {}
 
     def config(self, name: str) -> Json:
@@ -104,8 +104,7 @@ class ModelFacts:
         part, _, _ = name.rpartition("/")
         if part == "scheduler" and self.is_video:
             part = "flow"
-        place = self.place(name)
-        return check_config(self.content(name, place), part, place)
+        return check_config(self._content(name), part, self.place(name))
 
     def known_config(self, name: str) -> Json:
         """Return a configuration as `config` does, of which the library knows all keys.

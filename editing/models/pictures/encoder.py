@@ -27,6 +27,7 @@ from regrain.editing.storage.safetensors_files import read_weights, state_of
 _HEAD = 64  # numbers of a head of the resampler
 # Of the encoder's pictures (CLIP, Radford et al. 2021, arXiv:2103.00020).
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
+_HALF = (0.5, 0.5, 0.5)  # of what the built-in model's adapter reads
 _DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 Pair = tuple[Float[Tensor, "1 tokens cross"], Float[Tensor, "1 tokens cross"]]
 """The tokens of a picture, and those of no picture."""
@@ -83,12 +84,11 @@ class PictureEncoder:
 
     @torch.no_grad()
     def _read(self, picture: Square) -> Pair:
+        from torchvision.transforms.functional import normalize
+
         pixels = rearrange(torch.from_numpy(picture.copy()), "h w c -> 1 c h w") / 255
-        if self._folder is None:
-            pixels = 2 * pixels - 1
-        else:  # as the encoder expects
-            mean = torch.tensor(_MEAN).view(3, 1, 1)
-            pixels = (pixels - mean) / torch.tensor(_DEVIATION).view(3, 1, 1)
+        middle, deviation = (_MEAN, _DEVIATION) if self._folder else (_HALF, _HALF)
+        pixels = normalize(pixels, [*middle], [*deviation])
         pixels = pixels.to(**self._place)
         said = f"{shorten(self._file.id)} cannot read a picture. Use another adapter."
         with boundary(FIELD, said, ModelError):

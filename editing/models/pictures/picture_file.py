@@ -110,11 +110,12 @@ class PictureFile:
             _download(self._repository, f"*{ENCODER}/config.json", self._fetch)
         beside = self.path.parent
         above = beside.parent
-        folders = {beside / ENCODER, *above.glob(f"*/{ENCODER}"), above / ENCODER}
-        here = [folder for folder in folders if (folder / "config.json").is_file()]
-        # the most likely first
-        here.sort(key=lambda at: (at.parent != beside, at.parent == above, at))
-        configs = {at: read_config(at / "config.json", self.id) for at in here}
+        others = sorted(above.glob(f"*/{ENCODER}"))
+        configs = {
+            folder: read_config(folder / "config.json", self.id)
+            for folder in (beside / ENCODER, *others, above / ENCODER)
+            if (folder / "config.json").is_file()
+        }
         widths = [config.get(self.head.encodes) for config in configs.values()]
         if self.width not in widths:
             found = f"the one there gives {widths[0]}" if widths else "there is none"

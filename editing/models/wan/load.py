@@ -45,7 +45,6 @@ from regrain.editing.storage.memory import (
     weights_dtype,
 )
 from regrain.editing.storage.safetensors_files import (
-    TRANSFORMERS,
     packed_file,
     read_weights,
     state_of,
@@ -93,7 +92,7 @@ def load_wan(
         notes.append(said + _understood(facts, networks[part]))
     autoencoder = read_weights(AutoencoderKLWan, folder / "vae", id, torch.float32)
     weights = bytes_of(networks | {"vae": autoencoder})
-    packed = packed_file(folder / _TEXT, TRANSFORMERS, id)
+    packed = packed_file(folder / _TEXT, id)
     weights[_TEXT] = (
         packed.stat().st_size
         if packed
@@ -138,7 +137,7 @@ def _prompt_reader(facts: ModelFacts, dtype: torch.dtype) -> PromptReader:
     tokenizer = read_tokenizer(facts.folder / "tokenizer", facts.id, AutoTokenizer)
     folder = facts.folder / _TEXT
     load = partial(read_weights, UMT5EncoderModel, folder, facts.id, dtype)
-    if packed := packed_file(folder, TRANSFORMERS, facts.id):
+    if packed := packed_file(folder, facts.id):
         config = facts.known_config(f"{_TEXT}/config.json")
         load = partial(read_packed_encoder, packed, config, dtype)
     identity = repr([(size, date) for _, size, date in state_of(folder)])

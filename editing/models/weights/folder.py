@@ -22,7 +22,6 @@ from regrain.editing.models.files.reader import USUAL_LENGTH, clip_vocabulary
 from regrain.editing.models.weights.packed_unet import read_packed_unet
 from regrain.editing.storage.ready import check_vocabulary
 from regrain.editing.storage.safetensors_files import (
-    DIFFUSERS,
     packed_file,
     read_weights,
     without_marks,
@@ -123,7 +122,7 @@ def read_folder(facts: ModelFacts, dtype: torch.dtype, prediction: str) -> Model
         more["empty_is_zero"] = bool(index.get("force_zeros_for_empty_prompt", True))
         readers["text_encoder_2"] = CLIPTextModelWithProjection
     modules = {}
-    packed = packed_file(folder / "unet", DIFFUSERS, id)
+    packed = packed_file(folder / "unet", id)
     for part, kind in readers.items():
         of_part = torch.float32 if part == "vae" else dtype
         if packed and part == "unet":
