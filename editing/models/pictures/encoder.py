@@ -25,10 +25,10 @@ from regrain.editing.storage import cache
 from regrain.editing.storage.safetensors_files import read_weights, state_of
 
 _HEAD = 64  # numbers of a head of the resampler
-# Of the encoder's pictures (CLIP, Radford et al. 2021, arXiv:2103.00020).
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_HALF = (0.5, 0.5, 0.5)  # of what the built-in model's adapter reads
-_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+# Mean and deviation of the encoder's pictures (CLIP, Radford et al. 2021,
+# arXiv:2103.00020), and of those that the built-in model's adapter reads.
+_CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+_DRAWN = ([0.5], [0.5])
 Pair = tuple[Float[Tensor, "1 tokens cross"], Float[Tensor, "1 tokens cross"]]
 """The tokens of a picture, and those of no picture."""
 
@@ -87,8 +87,7 @@ class PictureEncoder:
         from torchvision.transforms.functional import normalize
 
         pixels = rearrange(torch.from_numpy(picture.copy()), "h w c -> 1 c h w") / 255
-        middle, deviation = (_MEAN, _DEVIATION) if self._folder else (_HALF, _HALF)
-        pixels = normalize(pixels, [*middle], [*deviation])
+        pixels = normalize(pixels, *(_CLIP if self._folder else _DRAWN))
         pixels = pixels.to(**self._place)
         said = f"{shorten(self._file.id)} cannot read a picture. Use another adapter."
         with boundary(FIELD, said, ModelError):
