@@ -303,7 +303,7 @@ class Tuning:
                     step,
                     self._words,
                     change,
-                    recompute=not backbone.activations_fit(frames, height, width),
+                    recompute=backbone.activation_bytes(frames, height, width) is None,
                 )
                 error = combine(x0, eps, step, backbone.prediction) - wanted
             loss, gradients = mean_square(error, list(learner.weights.values()))

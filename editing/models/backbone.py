@@ -104,12 +104,9 @@ class Backbone(Protocol):
 
     # Sizes in latents from here on.
 
-    def activations_fit(self, frames: int, height: int, width: int) -> bool:
-        """Tell whether all activations of a call fit until its backward pass."""
-        ...
-
-    def activation_bytes(self, frames: int, height: int, width: int) -> int:
-        """Return the memory of a call's activations in bytes."""
+    def activation_bytes(self, frames: int, height: int, width: int) -> int | None:
+        """Return the memory of a call's activations in bytes, None if they do not fit
+        until its backward pass."""
         ...
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:

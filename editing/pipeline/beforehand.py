@@ -71,10 +71,11 @@ def plan_tuning(request: EditRequest, params: TuneAVideoParams) -> PlannedTuning
     if not steps:
         return PlannedTuning(0, taken, 0)
     memory = None
-    if backbone.activations_fit(*working.grid):
+    activations = backbone.activation_bytes(*working.grid)
+    if activations is not None:
         shapes = tunable_shapes(backbone.unet, params.temporal_rank).values()
         state = _STATE_BYTES * sum(prod(shape) for shape in shapes)
-        memory = state + backbone.activation_bytes(*working.grid)
+        memory = state + activations
     return PlannedTuning(steps, taken, memory)
 
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from math import inf, prod
 from pathlib import Path
@@ -333,19 +333,16 @@ def check_fits(part: str, bytes: int, device: torch.device, free: int) -> None:
 
 def count_weights(path: Path) -> int:
     """Count the weights in a .safetensors file, or in the loaded files of a diffusers
-    folder or a part of it."""
-    return sum(prod(shape) for _, shape in shapes(path))
-
-
-def shapes(path: Path) -> Iterator[tuple[str, Sequence[int]]]:
-    """Yield names and shapes of the weights that `count_weights` counts.
+    folder or a part of it.
 
     Reads only headers. Folders hold more than is loaded: other precisions, a safety
     checker.
     """
+    count = 0
     for file in _weight_files(path):
-        found, _ = read_shapes(file, file.parent.name)
-        yield from found.items()
+        shapes, _ = read_shapes(file, file.parent.name)
+        count += sum(map(prod, shapes.values()))
+    return count
 
 
 def _weight_files(path: Path) -> list[Path]:

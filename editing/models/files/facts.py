@@ -3,7 +3,7 @@ when it is first asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -47,7 +47,6 @@ from regrain.editing.models.files.schedulers import (
 from regrain.editing.models.files.wan_file import WanFiles, config_of, read_wan
 from regrain.editing.models.files.words import Words, read_groups, split_words
 from regrain.editing.storage.fetching import cached
-from regrain.editing.storage.memory import shapes
 from regrain.editing.storage.safetensors_files import state_of, weight_files
 from regrain.editing.storage.texts import Json
 
@@ -177,14 +176,6 @@ class ModelFacts:
                 "the folder that it is in.",
             )
         return (own,) if own.is_whole else (base, own)
-
-    def network_shapes(self, part: str) -> Iterator[tuple[str, Sequence[int]]]:
-        """Yield names and shapes of the weights of a video model's transformer, by its
-        folder."""
-        for one in self.files.get(part, ()):
-            yield from one.shapes.items()
-        if part not in self.files:
-            yield from shapes(self.folder / part)
 
     def _config_of(self, part: str) -> Json:
         """Return the configuration of a transformer by its files."""

@@ -135,15 +135,11 @@ class StableDiffusion(TurnTaking):
             projections.append(float((flat @ direction) / flat.norm()))
         return tuple(projections)
 
-    def activations_fit(self, frames: int, height: int, width: int) -> bool:
-        """Tell whether the activations of a call fit until its backward pass; height,
-        width in latents."""
-        return fits(self.activation_bytes(frames, height, width), self._free(self.unet))
-
-    def activation_bytes(self, frames: int, height: int, width: int) -> int:
-        """Return the memory of a call's activations in bytes; height and width in
-        latents."""
-        return frames * height * width * prod(self._finest) * self._KEPT
+    def activation_bytes(self, frames: int, height: int, width: int) -> int | None:
+        """Return the memory of a call's activations in bytes, None if they do not fit
+        until its backward pass; height and width in latents."""
+        needed = frames * height * width * prod(self._finest) * self._KEPT
+        return needed if fits(needed, self._free(self.unet)) else None
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
         """Tell whether both halves of guidance fit into one call; height and width in

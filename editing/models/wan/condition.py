@@ -17,6 +17,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from regrain.editing.attention.layers import Grid, Size
+from regrain.editing.media.labels import around_of
 from regrain.editing.media.lazy_frames import Rgb, Rgba, RgbFrames
 
 HIDDEN = np.float32(127.5)
@@ -98,11 +99,9 @@ def mask_channels(mask: Opacity, grid: Grid) -> Float32[Tensor, "time pixels gh 
 def cut_out(picture: Rgba) -> Rgb:
     """Return the opaque part of a picture on white, without what is transparent
     around it; a picture that is transparent everywhere counts as opaque."""
-    opaque = picture[..., 3] > 0
-    if not opaque.any():
+    part = picture[around_of(picture[..., 3], 0)]
+    if not part.size:
         return picture[..., :3].copy()
-    rows, columns = (np.flatnonzero(opaque.any(axis)) for axis in (1, 0))
-    part = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     share = part[..., 3:] / np.float32(255)
     mixed = share * part[..., :3] + (1 - share) * _WHITE
     return mixed.round().astype(np.uint8)

@@ -121,11 +121,12 @@ def _usual_dtype(facts: ModelFacts, device: torch.device) -> torch.dtype:
     which they were trained."""
     if device.type != "cpu":
         return torch.bfloat16
-    numbers = sum(
-        prod(shape)
-        for part in facts.networks
-        for _, shape in facts.network_shapes(part)
-    )
+    numbers = 0
+    for part in facts.networks:
+        for one in facts.files.get(part, ()):
+            numbers += sum(map(prod, one.shapes.values()))
+        if part not in facts.files:
+            numbers += count_weights(facts.folder / part)
     return weights_dtype(device, numbers, free_memory(device))
 
 

@@ -152,13 +152,8 @@ class Wan(TurnTaking):
         """See `StableDiffusion`."""
         return self.reader.check(prompts, fields)
 
-    def activations_fit(self, frames: int, height: int, width: int) -> bool:
-        """Return False, since it is not tuned."""
-        return False
-
-    def activation_bytes(self, frames: int, height: int, width: int) -> int:
-        """Return 0, since it is not tuned."""
-        return 0
+    def activation_bytes(self, frames: int, height: int, width: int) -> None:
+        """Return None, since it is not tuned."""
 
     def halves_fit(self, frames: int, height: int, width: int) -> bool:
         """Return False, since a call has one clip."""
