@@ -206,8 +206,8 @@ def test_activations_are_recomputed_where_they_do_not_fit(small, monkeypatch):
         return predict(*given, recompute=recompute)
 
     monkeypatch.setattr(small, "predict", noted)
-    for fits in (True, False):
-        monkeypatch.setattr(small, "activations_fit", lambda *_, fits=fits: fits)
+    for needed in (1, None):
+        monkeypatch.setattr(small, "activation_bytes", lambda *_, n=needed: n)
         plan.gradients(learner)
     assert asked == [False, True]
 
