@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.lazy_frames import Numbers, Size
 from regrain.editing.storage.texts import Json, Values
 
@@ -129,3 +130,12 @@ class Backbone(Protocol):
     ) -> "tuple[Tensor, Tensor]":
         """Predict (x0, eps) from noisy latents."""
         ...
+
+
+def misfit(field: str, id: str, backbone: Backbone, reason: str) -> ModelError:
+    """Return the error of what was made for another model."""
+    return ModelError(
+        field,
+        f"{shorten(id)} does not fit {shorten(backbone.id)}: {reason}. Use one that was "
+        "made for this model.",
+    )

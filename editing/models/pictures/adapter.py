@@ -20,7 +20,7 @@ from torch import Tensor
 from regrain.editing.attention.backends import attention
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.images import shown, thing
-from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.backbone import Backbone, misfit
 from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.models.pictures.encoder import Pair, PictureEncoder
 from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
@@ -135,9 +135,8 @@ def load_pictures(
     wide = backbone.unet.config.cross_attention_dim
     file = PictureFile(id, wide)
     if file.cross != wide:
-        raise _misfit(
-            file, backbone, f": it reads text of {file.cross} numbers, the model {wide}"
-        )
+        said = f"it reads text of {file.cross} numbers, the model {wide}"
+        raise misfit(FIELD, id, backbone, said)
     _ = file.encoder  # which must fit, too, before any weights are read
 
     tensors = file.read()
@@ -179,7 +178,7 @@ def _by_layer(
 
     def take(key: str, shape: torch.Size) -> Tensor:
         if key not in left or tensors[key].shape != shape:
-            raise _misfit(file, backbone, f" at {key}")
+            raise misfit(FIELD, file.id, backbone, f"its {key}")
         left.remove(key)
         return tensors[key].to(backbone.device, backbone.dtype)
 
@@ -192,13 +191,5 @@ def _by_layer(
         v = take(f"{prefix}.to_v_ip.weight", shape)
         weights[layer] = (k, v)
     if left:
-        raise _misfit(file, backbone, f" at {min(left)}")
+        raise misfit(FIELD, file.id, backbone, f"its {min(left)}")
     return weights
-
-
-def _misfit(file: PictureFile, backbone: Backbone, reason: str) -> ModelError:
-    return ModelError(
-        FIELD,
-        f"{shorten(file.id)} does not fit {shorten(backbone.id)}{reason}. Use an "
-        "adapter made for this model.",
-    )

@@ -18,7 +18,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.text import PromptEmbedding
 from regrain.editing.errors import ModelError
 from regrain.editing.media.lazy_frames import RgbFrames
-from regrain.editing.models.backbone import Backbone
+from regrain.editing.models.backbone import Backbone, misfit
 from regrain.editing.models.files.configs import ControlConfig, read_part
 from regrain.editing.models.files.download import PART_FILES, obtain
 from regrain.editing.models.files.location import BUILT_IN_CONTROL, about
@@ -147,11 +147,8 @@ def _check_family(path: Path, id: str, backbone: Backbone) -> None:
         if isinstance(needed, tuple):
             needed = list(needed)  # as JSON has it
         if given is not None and given != needed:
-            raise ModelError(
-                FIELD,
-                f"{id!r} does not fit {backbone.id!r}: its {fact} is {given}, the "
-                f"model's is {needed}. Use a ControlNet made for this model.",
-            )
+            said = f"its {fact} is {given}, the model's is {needed}"
+            raise misfit(FIELD, id, backbone, said)
 
 
 @lru_cache(maxsize=3)

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.schedule import Schedule
-from regrain.editing.errors import ModelError, RequestError, shorten
-from regrain.editing.models.backbone import Backbone
+from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.models.backbone import Backbone, misfit
 from regrain.editing.models.intervention import Intervention, Patch, hooked
 from regrain.editing.models.unet.temporal import attended, linear
 from regrain.editing.models.unet.tuned import View
@@ -86,7 +86,7 @@ def load_motion(id: str, backbone: Backbone) -> MotionModules:
     unknown = sorted(file.modules.keys() - names.keys())
     others = [*unknown, *sorted(needed - file.modules.keys())]
     if others:
-        raise _misfit(file, backbone, f"only one of them has {others[0]}")
+        raise misfit(FIELD, file.id, backbone, f"only one of them has {others[0]}")
     modules = {}
     heads = {}
     for name, weights in file.modules.items():
@@ -115,24 +115,16 @@ def _check_module(file: MotionFile, name: str, backbone: Backbone) -> int:
     needed = int(channels[level])
     given = file.width(name)
     if given != needed:
-        raise _misfit(
-            file, backbone, f"{name} has {given} channels, the model {needed}"
+        raise misfit(
+            FIELD, file.id, backbone, f"{name} has {given} channels, the model {needed}"
         )
-    wrong = _misfit(file, backbone, f"{name} cannot be computed")
+    wrong = misfit(FIELD, file.id, backbone, f"{name} cannot be computed")
     with boundary(FIELD, wrong.message, ModelError):
         heads = file.heads if isinstance(file.heads, int) else file.heads[level]
         trial = {key: weight.float() for key, weight in file.modules[name].items()}
         picture = torch.zeros(1, needed, 2, 2)
         seen_in_time(picture, trial, heads, frames=1, groups=file.groups)
     return heads
-
-
-def _misfit(file: MotionFile, backbone: Backbone, reason: str) -> ModelError:
-    return ModelError(
-        FIELD,
-        f"{shorten(file.id)} does not fit {shorten(backbone.id)}: {reason}. Use a "
-        "motion adapter made for this model.",
-    )
 
 
 def places(unet: nn.Module) -> dict[str, str]:
