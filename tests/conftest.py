@@ -81,12 +81,12 @@ def _tokenizers():
     read = weights_folder.read_tokenizer
     known = {}
 
-    def read_once(place, id):
+    def read_once(place, id, *kind):
         files = sorted(file for file in place.glob("*") if file.is_file())
         held = tuple((file.name, sha1(file.read_bytes()).digest()) for file in files)
-        if held not in known:
-            known[held] = read(place, id)
-        return known[held]
+        if (held, kind) not in known:
+            known[held, kind] = read(place, id, *kind)
+        return known[held, kind]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights_folder, "read_tokenizer", read_once)

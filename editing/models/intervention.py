@@ -8,10 +8,11 @@ activations) work on any UNet made of diffusers' blocks and leave no trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from einops import rearrange
 from jaxtyping import Float
@@ -74,6 +75,18 @@ def hooked(registering: Iterable[RemovableHandle]) -> Iterator[None]:
         for handle in registering:
             stack.callback(handle.remove)
         yield
+
+
+def following(hooks: Mapping[str, Callable[..., Any]]) -> Patch:
+    """Register forward hooks on modules, by their names."""
+
+    def patch(model: nn.Module) -> AbstractContextManager:
+        return hooked(
+            model.get_submodule(name).register_forward_hook(hook)
+            for name, hook in hooks.items()
+        )
+
+    return patch
 
 
 @contextmanager

@@ -43,23 +43,21 @@ def absent() -> str:
 def local_entries() -> list[Path]:
     """List files and folders in the folder of local models that can be read, by name;
     none if it is missing."""
-    return [entry for entry in _entries() if not _trouble(entry)]
+    return [entry for entry, said in _troubles().items() if not said]
 
 
 def unreadable_entries() -> dict[str, str]:
     """List what else is in the folder of local models: why it cannot be read, by
     name."""
-    troubles = {entry.name: _trouble(entry) for entry in _entries()}
-    return {name: said for name, said in troubles.items() if said}
+    return {entry.name: said for entry, said in _troubles().items() if said}
 
 
-def _trouble(entry: Path) -> str:
-    return GGUF.rstrip(".") if is_packed(entry) else trouble(entry)
-
-
-def _entries() -> list[Path]:
+def _troubles() -> dict[Path, str]:
     folder = models_folder()
-    return [] if folder is None or absent() else visible(folder)
+    return {
+        entry: GGUF.rstrip(".") if is_packed(entry) else trouble(entry)
+        for entry in (visible(folder) if folder and not absent() else ())
+    }
 
 
 def find_local(name: str, *endings: str) -> Path | None:

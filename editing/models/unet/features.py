@@ -15,7 +15,7 @@ from itertools import chain
 from torch import Tensor, nn
 
 from regrain.editing.attention.layers import AttentionLayer, plain
-from regrain.editing.models.intervention import Intervention, hooked
+from regrain.editing.models.intervention import Intervention, following
 from regrain.editing.storage.by_name import Tensors
 
 # Layers of the decoder from which Plug-and-Play takes features, of twelve in Stable
@@ -61,10 +61,11 @@ def recording(features: Features, change: Intervention) -> Intervention:
 
     def patch(model: nn.Module) -> AbstractContextManager:
         wanted.update(_attention_layers(model))
-        return hooked(
-            conv.register_forward_hook(partial(keep_residual, name))
-            for name, conv in _residual_branches(model).items()
-        )
+        hooks = {
+            f"{name}.conv2": partial(keep_residual, name)
+            for name in _residual_branches(model)
+        }
+        return following(hooks)(model)
 
     return replace(change, attend=keep, patches=(*change.patches, patch))
 
@@ -85,13 +86,10 @@ def injecting(features: Features, change: Intervention) -> Intervention:
     def replaced(x: Tensor, _: nn.Module, __: object, output: Tensor) -> Tensor:
         return _repeated(x, len(output))
 
-    def patch(model: nn.Module) -> AbstractContextManager:
-        branches = _residual_branches(model)
-        return hooked(
-            branches[name].register_forward_hook(partial(replaced, x))
-            for name, x in features.residuals.items()
-        )
-
+    hooks = {
+        f"{name}.conv2": partial(replaced, x) for name, x in features.residuals.items()
+    }
+    patch = following(hooks)
     return replace(change, attend=inject, patches=(*change.patches, patch))
 
 
@@ -109,12 +107,11 @@ def _decoder(model: nn.Module, places: Container[int]) -> list[tuple[int, int]]:
     return [at for n, at in enumerate(layers) if n * _LAYERS // len(layers) in places]
 
 
-def _residual_branches(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the last convolution of the residual branch of each ResNet that is kept or
-    injected."""
+def _residual_branches(model: nn.Module) -> list[str]:
+    """Return the names of the ResNets of whose residual branch the last convolution is
+    kept or injected."""
     layers = _decoder(model, _RESIDUALS)
-    names = [f"up_blocks.{block}.resnets.{layer}" for block, layer in layers]
-    return {name: model.get_submodule(f"{name}.conv2") for name in names}
+    return [f"up_blocks.{block}.resnets.{layer}" for block, layer in layers]
 
 
 def _attention_layers(model: nn.Module) -> set[str]:

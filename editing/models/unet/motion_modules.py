@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, cast
@@ -26,7 +25,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.diffusion.schedule import Schedule
 from regrain.editing.errors import ModelError, RequestError
 from regrain.editing.models.backbone import Backbone, misfit
-from regrain.editing.models.intervention import Intervention, Patch, hooked
+from regrain.editing.models.intervention import Intervention, Patch, following
 from regrain.editing.models.unet.temporal import attended, linear
 from regrain.editing.models.unet.tuned import View
 from regrain.editing.models.weights.motion import FIELD, MotionFile
@@ -212,13 +211,7 @@ def between_frames(
         moved = x + scale * seen_in_time(x, modules[name], heads[name], frames, groups)
         return (moved, *output[1:]) if isinstance(output, tuple) else moved
 
-    def patch(model: nn.Module) -> AbstractContextManager:
-        return hooked(
-            model.get_submodule(name).register_forward_hook(partial(after, name))
-            for name in modules
-        )
-
-    return patch
+    return following({name: partial(after, name) for name in modules})
 
 
 def seen_in_time(

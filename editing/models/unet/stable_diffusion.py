@@ -34,7 +34,7 @@ from regrain.editing.models.intervention import (
     PLAIN,
     Intervention,
     checkpointed,
-    hooked,
+    following,
     patched,
 )
 from regrain.editing.models.turns import Latents, TurnTaking, diverged
@@ -380,11 +380,7 @@ def _first_not_finite(model: nn.Module, network: Callable[[], Tensor]) -> str:
         if isinstance(output, Tensor) and not output.isfinite().all():
             found.append(name)
 
-    handles = (
-        module.register_forward_hook(partial(watch, name))
-        for name, module in model.named_modules()
-        if name
-    )
-    with hooked(handles):
+    hooks = {name: partial(watch, name) for name, _ in model.named_modules() if name}
+    with following(hooks)(model):
         network()
     return found[0] if found else "latents"

@@ -12,7 +12,6 @@ call and are never put on the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from regrain.editing.attention.backends import attention
 from regrain.editing.models.backbone import Shapes
-from regrain.editing.models.intervention import Intervention, Patch, hooked
+from regrain.editing.models.intervention import Intervention, Patch, following
 from regrain.editing.models.weights.small import numbers_of
 from regrain.editing.storage.by_name import Tensors, Weights
 
@@ -115,17 +114,10 @@ def in_time(weights: Weights, frames: int) -> Patch:
     def after_convolution(own: Weights, _: nn.Module, __: object, x: Tensor) -> Tensor:
         return x + convolve_in_time(x, own, frames)
 
-    def register(model: nn.Module) -> Iterator[torch.utils.hooks.RemovableHandle]:
-        for name, own in blocks.items():
-            yield model.get_submodule(name).register_forward_hook(
-                partial(after_block, own)
-            )
-        for name, own in convolutions.items():
-            yield model.get_submodule(name).register_forward_hook(
-                partial(after_convolution, own)
-            )
-
-    return lambda model: hooked(register(model))
+    hooks = {name: partial(after_block, own) for name, own in blocks.items()}
+    for name, own in convolutions.items():
+        hooks[name] = partial(after_convolution, own)
+    return following(hooks)
 
 
 def attend_in_time(

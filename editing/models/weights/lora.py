@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from regrain.editing.boundary import boundary
@@ -208,14 +209,9 @@ def _widen(unet: Any, change: Tensors, spec: LoraSpec) -> None:
             "makes the model read more than its latents, at weight 1 alone."
             " Set its weight to 1.",
         )
-    wide: Any = nn.Conv2d(
-        wanted, old.out_channels, old.kernel_size, padding=old.padding
-    )
-    wide = wide.to(old.weight)
-    wide.weight.zero_()
-    wide.weight[:, :latents] = old.weight
-    wide.bias.copy_(old.bias)
-    unet.conv_in = wide
+    none = (0, 0, 0, 0, 0, wanted - latents)  # on each side, the last axis first
+    old.weight = nn.Parameter(F.pad(old.weight, none))
+    old.in_channels = wanted
     unet.register_to_config(in_channels=wanted)
 
 
