@@ -96,8 +96,7 @@ class Streamed:
             inside.update(own)
         rest = [tensor for tensor in tensors_of(network) if tensor not in inside]
         self._rest = _Swapped(rest, device, pins)
-        sizes = [group.bytes for group in self._groups.values()]
-        sizes.sort()
+        sizes = sorted(group.bytes for group in self._groups.values())
         self.blocks = sum(sizes[-2:])
         self.least = self._rest.bytes + self.blocks
         # which block runs after which: as they are named, until a call shows it

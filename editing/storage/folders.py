@@ -9,7 +9,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    suppress,
+)
+from functools import partial
 from pathlib import Path
 from unicodedata import normalize
 from uuid import uuid4
@@ -285,29 +291,20 @@ def _remove_unheld(parent: Path, names: str) -> None:
                 shutil.rmtree(entry.path, ignore_errors=True)
 
 
-@contextmanager
-def _working_folder(target: Path, parent: Path) -> Iterator[Path]:
-    """Yield a new folder in `parent` that is locked while this process lives, and
+def _working_folder(target: Path, parent: Path) -> AbstractContextManager[Path]:
+    """Give a new folder in `parent` that is locked while this process lives, and
     removed at the end."""
-
-    def make() -> Path:
-        return Path(
-            tempfile.mkdtemp(
-                prefix=f".{target.name[:_MAX_STEM]}.", suffix=_PARTIAL, dir=parent
-            )
-        )
-
     parent.mkdir(parents=True, exist_ok=True)
     remove_stale_in(parent, target.name)
-    with _held(make) as folder:
-        yield folder
+    start = f".{target.name[:_MAX_STEM]}."
+    return _held(partial(tempfile.mkdtemp, _PARTIAL, start, parent))
 
 
 @contextmanager
-def _held(make: Callable[[], Path]) -> Iterator[Path]:
+def _held(make: Callable[[], str | Path]) -> Iterator[Path]:
     """Make a folder, yield it locked, and remove it at the end."""
     while True:
-        folder = make()
+        folder = Path(make())
         with _locked(folder, wait=True):
             # another process removed it as stale before it was locked
             if not folder.exists():

@@ -87,7 +87,7 @@ class Need(NamedTuple):
         card with so many that are free. What reads the prompts takes turns with the
         rest; both come there block by block if they are more than half of it."""
         reader = self.reader
-        if reader and comes_in_blocks(reader, free):
+        if comes_in_blocks(reader, free):
             reader = _READER_BLOCKS
         in_float16 = self._there(free) + self.per_frame * frames
         return int(max(in_float16, reader) * 2**30)

@@ -181,10 +181,15 @@ def read_packed(
             if prod(shape) != one.n_elements:
                 raise ValueError(one.name)
             kind = one.tensor_type.name
+            if kind not in (*_PLAIN, *_SCALES):
+                raise ModelError(
+                    "model",
+                    f"{title} has {shorten(one.name, 90)} of {kind}, which is not read. "
+                    "Use a file of Q8_0, or of another type.",
+                )
             tensors[one.name] = PackedTensor(kind, tuple(shape), one.data)
         if not tensors or not tensors.keys() >= shaped:
             raise ValueError(path)
-    _check_kinds(tensors, title)
     return tensors, texts
 
 
@@ -208,17 +213,6 @@ def _check_texts(
         said = f"{shorten(min(odd), 90)}, which is not known"
     if said:
         raise ModelError("model", f"{title} says {said}. Use another file.")
-
-
-def _check_kinds(tensors: Mapping[str, PackedTensor], title: str) -> None:
-    """Refuse a file with numbers of a type that is not read."""
-    for name, tensor in tensors.items():
-        if tensor.kind not in (*_PLAIN, *_SCALES):
-            raise ModelError(
-                "model",
-                f"{title} has {shorten(name, 90)} of {tensor.kind}, which is not read. "
-                "Use a file of Q8_0, or of another type.",
-            )
 
 
 def _reader(path: Path) -> Any:

@@ -115,9 +115,8 @@ def on_canvas(picture: Rgb, size: Size) -> Float32[np.ndarray, "height width 3"]
     scale = min(whole / own for whole, own in zip(size, picture.shape, strict=False))
     height, width = (max(1, int(side * scale)) for side in picture.shape[:2])
     pixels = torch.from_numpy(picture).float().movedim(2, 0)[None]
-    small = F.interpolate(pixels, (height, width), mode="bilinear")[0].movedim(0, 2)
-    canvas = np.full((*size, 3), _WHITE, np.float32)
+    small = F.interpolate(pixels, (height, width), mode="bilinear")
     top = (size[0] - height) // 2
     left = (size[1] - width) // 2
-    canvas[top : top + height, left : left + width] = small.numpy()
-    return canvas
+    around = (left, size[1] - width - left, top, size[0] - height - top)
+    return F.pad(small, around, value=_WHITE)[0].movedim(0, 2).numpy()

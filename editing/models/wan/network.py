@@ -4,7 +4,6 @@ gave them."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -78,20 +77,15 @@ def _tensors(
     """Yield all weights: the title of the file, name, weight and its scale."""
     for part in parts:
         for path in part.paths:
-            weights, scales = _content(path, part.title)
+            weights: Mapping[str, Tensor | PackedTensor] = {}
+            scales: Tensors = {}
+            if is_packed(path):
+                weights, _ = read_packed(path, "transformer")
+            else:
+                with opened(path, framework="pt") as file:
+                    weights, scales = read_scaled(file, part.title)
             for name, weight in weights.items():
+                if isinstance(weight, PackedTensor):
+                    check_scales(weight, name, part.title)
                 own = name.removeprefix(part.start or "")
                 yield part.title, own, weight, scales.get(name)
-
-
-def _content(
-    path: Path, title: str
-) -> tuple[Mapping[str, Tensor | PackedTensor], Tensors]:
-    """Read the weights of a file, and scales of those of 8 bits that have one."""
-    if not is_packed(path):
-        with opened(path, framework="pt") as file:
-            return read_scaled(file, title)
-    tensors, _ = read_packed(path, "transformer")
-    for name, tensor in tensors.items():
-        check_scales(tensor, name, title)
-    return tensors, {}
