@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ class Stopped(Exception):
     """Raised in the thread that fetches once nobody waits for the files any more."""
 
 
+@dataclass(eq=False)
 class Fetching:
     """Files on their way.
 
@@ -37,10 +39,9 @@ class Fetching:
         stop: Set this to break off, in the middle of a file too.
     """
 
-    def __init__(self, done: int, total: int) -> None:
-        self.done = done
-        self.total = total
-        self.stop = False
+    done: int
+    total: int
+    stop: bool = False
 
     def load(self, repository: str, names: Iterable[str], **where: Any) -> None:
         """Fetch files of a repository (`owner/name`), all of one revision.

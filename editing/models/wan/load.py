@@ -154,7 +154,7 @@ def _read_networks(
         WanVACETransformer3DModel,
     )
 
-    is_controlled = _is_controlled(config)
+    is_controlled = config.get("_class_name") == CONTROLLED
     kind = WanVACETransformer3DModel if is_controlled else WanTransformer3DModel
     has_small = device.type != "mps"  # as PyTorch has it
     networks = {}
@@ -185,7 +185,7 @@ def _check_configs(facts: ModelFacts) -> Json:
     fits["z_dim of vae/, in_channels of transformer/"] = vae.get("z_dim", 16) == latents
     read = text.get("d_model")
     fits["d_model of text_encoder/, text_dim of transformer/"] = read == width
-    if _is_controlled(network):
+    if network.get("_class_name") == CONTROLLED:
         shown = channels_of(latents, wan_factor(vae))
         fits["vace_in_channels and in_channels of transformer/, stages of vae/"] = (
             config.vace_in_channels == shown
@@ -207,7 +207,3 @@ def _understood(facts: ModelFacts, network: nn.Module) -> str:
     if PackedLinear in small:
         said += ", packed, in 16 bits where a LoRA changes them"
     return f"{said}. Its other parts are those of {shorten(facts.folder.name)}."
-
-
-def _is_controlled(network: Json) -> bool:
-    return network.get("_class_name") == CONTROLLED

@@ -27,6 +27,7 @@ from regrain.editing.models.wan.condition import filled
 from regrain.editing.models.wan.layers import attending, install
 from regrain.editing.models.wan.text import TOKEN_LIMIT, PromptReader
 from regrain.editing.storage.memory import LEAST_WINDOW, clip_frames, decodes_whole
+from regrain.editing.storage.texts import Json
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -165,7 +166,7 @@ class Wan(TurnTaking):
         pixels = height * width * self.factor**2
         return max(LEAST_WINDOW, clip_frames(pixels, self._free(self.vae)))
 
-    def read_by(self, x: Tensor, text: PromptEmbedding) -> dict[str, Any]:
+    def read_by(self, x: Tensor, text: PromptEmbedding) -> Json:
         """Return the inputs of the network beside `x`."""
         return {"encoder_hidden_states": text.vectors.to(x)}
 

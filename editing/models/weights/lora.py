@@ -316,8 +316,12 @@ def _facts(path: Path, id: str, metadata: Mapping[str, str]) -> Values:
         if key.rpartition(".")[2] in _SIZES:
             said = f"says {shorten(key)} in its header"
             raise _refused(id, f"{said}, which is not read. {instead('lora_alpha')}")
-    patterns = [facts[key] for key in facts if key.endswith("_pattern")]
-    names = [name for pattern in patterns for name in pattern or ()]
+    names = [
+        name
+        for key, pattern in facts.items()
+        if key.endswith("_pattern")
+        for name in pattern or ()
+    ]
     kind = facts.get("peft_type", "LORA")
     start = str(facts.get("init_lora_weights")).lower()
     # peft takes names for regular expressions
