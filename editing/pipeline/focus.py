@@ -180,15 +180,8 @@ def asked_boxes(
 
     def find(regions: Sequence[Region]) -> Boxes:
         edges = _edges(request, regions)
-        boxes = find_boxes(
-            edges,
-            size,
-            cuts,
-            float(request.clip.fps),
-            focus,
-            fit,
-        )
-        return frame_boxes(request) if boxes is None else boxes
+        fps = float(request.clip.fps)
+        return find_boxes(edges, size, cuts, fps, focus, fit)
 
     if focus.kind == "each" and len(request.edited) > 1:
         in_order = sorted(request.edited, key=lambda region: region.label)

@@ -174,8 +174,8 @@ def find_boxes(
     fps: float,
     focus: Focus,
     fit: Fit = lambda width, height: (width, height),
-) -> Boxes | None:
-    """Find the boxes that keep something in view.
+) -> Boxes:
+    """Find the boxes that keep something in view, the whole frames where none pays.
 
     A shot has a still box where that is at most 1.5 times as large as the largest box
     of a frame, else one that follows. Where a box would be most of the frame, it is the
@@ -189,16 +189,12 @@ def find_boxes(
         focus: `auto` is stricter than the others about what pays.
         fit: The working size of a model for frames of (width, height): boxes get its
             ratio.
-    Returns:
-        The boxes; None if they are all the frame.
     """
     spans = list(pairwise((0, *cuts, len(edges))))
     views = [_view(edges[start:stop], fps) for start, stop in spans]
     wanted = [_wanted(view, size, focus) for view in views]
     known = [side for side in wanted if side]
-    if all(side == size for side in known):
-        return None
-    largest = max(known, key=math.prod)
+    largest = max(known, key=math.prod, default=size)
     # all in the ratio of the largest or, where that does not fit, the frame's
     ratio = _fitting(largest, size, fit)
     sides = [_widened(side or largest, ratio) for side in wanted]
@@ -207,7 +203,7 @@ def find_boxes(
     width, height = size
     sides = [(min(w, width), min(h, height)) for w, h in sides]
     if all(_is_frame(side, size) for side in sides):
-        return None
+        sides = [size for _ in sides]
     boxes = np.empty((len(edges), 4), np.int64)
     for (start, stop), view, side in zip(spans, views, sides, strict=True):
         shot = boxes[start:stop]

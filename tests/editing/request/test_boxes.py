@@ -12,6 +12,7 @@ from made_clips import black
 
 from regrain.editing import EditRequest, Region, RequestError
 from regrain.editing.media.labels import Labels
+from regrain.editing.pipeline.focus import is_frame
 from regrain.editing.request.boxes import (
     Focus,
     find_boxes,
@@ -55,9 +56,9 @@ def test_a_still_box_is_the_union_and_a_share_of_its_longer_side_around(
 def test_what_is_most_of_the_frame_is_the_frame():
     share = math.sqrt(0.7)
     just = [0, 0, round(640 * share) - 160 * 2, round(480 * share) - 160 * 2]
-    assert find([[0, 0, 500, 440]]) is None
-    assert find([just]) is not None
-    assert find([[0, 0, 640, 480]]) is None
+    assert is_frame(find([[0, 0, 500, 440]]), FRAME)
+    assert not is_frame(find([just]), FRAME)
+    assert is_frame(find([[0, 0, 640, 480]]), FRAME)
 
 
 # --- Whether it pays
@@ -66,10 +67,10 @@ def test_what_is_most_of_the_frame_is_the_frame():
 def test_auto_wants_less_than_half_of_the_frame_and_things_that_become_half_as_large_again():
     # a box of 320 of 480: things become 1.5 times as large
     assert find([[100, 100, 313, 313]], focus=AUTO).tolist() == [[47, 47, 320, 320]]
-    assert find([[100, 100, 314, 314]], focus=AUTO) is None
-    assert find([[100, 100, 314, 314]], focus=ON) is not None
+    assert is_frame(find([[100, 100, 314, 314]], focus=AUTO), FRAME)
+    assert not is_frame(find([[100, 100, 314, 314]], focus=ON), FRAME)
     # 320 x 640 of 640 x 640 is half of it
-    assert find([[100, 0, 260, 430]], focus=AUTO, size=(640, 640)) is None
+    assert is_frame(find([[100, 0, 260, 430]], focus=AUTO, size=(640, 640)), (640, 640))
 
 
 # --- Boxes that follow
@@ -122,11 +123,10 @@ def test_a_box_stays_inside_the_frame_and_has_whole_pixels(seed):
     rows = np.concatenate([corner, corner + rng.uniform(4, 80, (12, 2))], 1)
     rows[rng.random(12) < 0.3] = NOTHING
     boxes = find(rows)
-    if boxes is not None:
-        assert boxes.dtype.kind == "i"
-        assert (boxes[:, :2] >= 0).all()
-        assert (boxes[:, :2] + boxes[:, 2:] <= FRAME).all()
-        assert len(np.unique(boxes[:, 2:], axis=0)) == 1
+    assert boxes.dtype.kind == "i"
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, :2] + boxes[:, 2:] <= FRAME).all()
+    assert len(np.unique(boxes[:, 2:], axis=0)) == 1
 
 
 @pytest.mark.parametrize(("fps", "reach"), [(8.0, 2), (24.0, 6), (1.0, 1), (60.0, 15)])
@@ -159,7 +159,7 @@ def test_a_shot_without_the_region_shows_the_middle():
     boxes = find([[100, 100, 200, 200]] * 2 + [NOTHING] * 2, cuts=(2,))
     assert boxes[0].tolist() == [68, 68, 164, 164]
     assert boxes[2].tolist() == [238, 158, 164, 164]
-    assert find([NOTHING] * 2) is None
+    assert is_frame(find([NOTHING] * 2), FRAME)
 
 
 def test_where_one_shot_is_the_frame_all_have_its_ratio():
@@ -190,7 +190,7 @@ def test_a_box_has_the_ratio_of_its_working_size_rounded_up():
 def test_boxes_of_many_sizes_keep_their_ratio_within_a_pixel(width):
     for height in range(20, 250, 19):
         boxes = find([[10, 10, 10 + width, 10 + height]], fit=fit)
-        if boxes is not None and (boxes[0, 2:] < FRAME).all():
+        if (boxes[0, 2:] < FRAME).all():
             own_width, own_height = boxes[0, 2:].tolist()
             wide, high = fit(own_width, own_height)
             assert abs(own_width - own_height * wide / high) <= 1.5, height
@@ -287,5 +287,5 @@ def test_a_box_that_is_slow_to_turns_still_holds_what_it_shows():
 
 def test_a_box_that_its_ratio_makes_most_of_the_frame_is_the_frame():
     rows = [[100, 100, 514, 336]]  # with 32 around 478 x 300
-    assert find(rows, focus=Focus("on", 0)) is not None
-    assert find(rows, focus=Focus("on", 0), fit=lambda *_: (512, 512)) is None
+    assert not is_frame(find(rows, focus=Focus("on", 0)), FRAME)
+    assert is_frame(find(rows, focus=Focus("on", 0), fit=lambda *_: (512, 512)), FRAME)
