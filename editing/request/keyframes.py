@@ -1,9 +1,7 @@
-"""Key frames: which frames of a clip are edited, and in which batches. Pure
-functions."""
+"""Key frames: which frames of a clip are edited. Pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,9 +9,6 @@ from jaxtyping import Float
 
 from regrain.editing.media.lazy_frames import Frames, Numbers
 from regrain.editing.params.written import KeyChoice
-
-_LAST_BATCH = 3  # new key frames the last batch should have
-ANCHORS = 2  # key frames of earlier batches with which a batch starts
 
 
 def choose_keyframes(choice: KeyChoice, frames: Frames) -> Numbers:
@@ -66,21 +61,3 @@ def _changes(
             out[index] = np.square(blurred - before).mean()
         before = blurred
     return out
-
-
-def batches(keys: Sequence[int], size: int) -> tuple[Numbers, ...]:
-    """Divide key frames into batches that share anchors.
-
-    Every batch but the first starts with two anchors: the first key frame, and the last
-    of the batch before. The last batch takes key frames from the one before until it
-    has 3 new ones, or as many as fit. `size`, the most frames of a batch, is at least 3.
-
-    Source: the released code of Yang et al. 2024, arXiv:2403.12962.
-    """
-    new = size - ANCHORS
-    starts = [0, *range(size, len(keys), new)]
-    if len(starts) > 1:
-        starts[-1] = min(starts[-1], len(keys) - min(_LAST_BATCH, new))
-    groups = [keys[start:stop] for start, stop in pairwise([*starts, len(keys)])]
-    anchored = [(keys[0], before[-1], *group) for before, group in pairwise(groups)]
-    return (tuple(groups[0]), *anchored)

@@ -11,21 +11,18 @@ from itertools import islice, pairwise
 import numpy as np
 
 from regrain.editing.media.clip import Clip, resize, within
-from regrain.editing.media.lazy_frames import (
-    LazyRgb,
-    Numbers,
-    RgbFrames,
-    windows as spans,
-)
+from regrain.editing.media.lazy_frames import LazyRgb, Numbers, RgbFrames
 from regrain.editing.params.written import KeyChoice
 from regrain.editing.request.frame_subset import chosen
-from regrain.editing.request.keyframes import ANCHORS, batches, choose_keyframes
+from regrain.editing.request.keyframes import choose_keyframes
 from regrain.editing.storage.threads import each
 
 # long side in pixels of the frames in which cuts are sought: the threshold was measured
 # there
 SCANNED = 192
 LEAST_SHOT = 4  # frames of a shot that is found, so that a flash does not count as one
+ANCHORS = 2  # key frames of earlier windows with which a window starts
+_LAST_NEW = 3  # new key frames the last of these should have
 _IN_LATENT = 4  # frames of a latent of video models, of which the first has one
 
 
@@ -113,28 +110,29 @@ def windows_of(
     overlap: int = 0,
     shot: int = 0,
 ) -> list[Window]:
-    """Return the windows of the key frames of a shot; arguments as for `make_plan`."""
-    if overlap:
-        return _chained(keys, size, overlap, shot)
-    if not anchors:
-        parts = spans(len(keys), size)
-        return [Window(tuple(keys[start:stop]), (), shot) for start, stop in parts]
-    first, *later = batches(keys, size)
-    others = [Window(one[ANCHORS:], one[:ANCHORS], shot) for one in later]
-    return [Window(first, (), shot), *others]
+    """Return the windows of the key frames of a shot; arguments as for `make_plan`.
 
+    Two anchors are the first key frame, and the last of the window before. The last
+    window then takes key frames from the one before until it has 3 new ones, or as many
+    as fit. Where memory decided on windows that are too small for the overlap, it is
+    less.
 
-def _chained(keys: Sequence[int], size: int, overlap: int, shot: int) -> list[Window]:
-    """Return windows of which each begins with the last frames before it: fewer, if
-    memory decided on windows that are too small for them."""
+    Source: the released code of Yang et al. 2024, arXiv:2403.12962.
+    """
     if overlap >= size:
         overlap = 1 + (size // 2 - 1) // _IN_LATENT * _IN_LATENT
-    ends = [*range(size, len(keys), size - overlap), len(keys)]
-    windows = [Window(tuple(keys[: ends[0]]), (), shot)]
-    for start, stop in pairwise(ends):
-        own = tuple(keys[start:stop])
-        before = tuple(keys[start - overlap : start])
-        windows.append(Window(own, before, shot))
+    new = size - (overlap or anchors)
+    starts = [0, *range(size, len(keys), new)]
+    if anchors and not overlap and len(starts) > 1:
+        starts[-1] = min(starts[-1], len(keys) - min(_LAST_NEW, new))
+    windows = []
+    for start, stop in pairwise([*starts, len(keys)]):
+        before: Sequence[int] = ()
+        if start and overlap:
+            before = keys[start - overlap : start]
+        elif start:
+            before = (keys[0], keys[start - 1])[:anchors]
+        windows.append(Window(tuple(keys[start:stop]), tuple(before), shot))
     return windows
 
 

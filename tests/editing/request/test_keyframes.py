@@ -8,7 +8,8 @@ import pytest
 from json_files import read_json
 
 from regrain.editing.params.written import KeyChoice
-from regrain.editing.request.keyframes import batches, choose_keyframes, spread
+from regrain.editing.request.keyframes import choose_keyframes, spread
+from regrain.editing.request.plan import windows_of
 from storybook.rendering import render_frames
 from storybook.world import sample_scene
 
@@ -62,6 +63,10 @@ def test_a_still_clip_has_evenly_spread_key_frames():
 def test_auto_finds_the_frame_where_a_shot_changes():
     shots = [render_frames(sample_scene(seed, 12), 32) for seed in (3, 8)]
     assert 12 in choose_keyframes(KeyChoice(least=5, most=12), np.concatenate(shots))
+
+
+def batches(keys, size):
+    return [window.numbers for window in windows_of(keys, size)]
 
 
 @pytest.mark.parametrize(("keys", "size", "new"), TABLES["batches"])
