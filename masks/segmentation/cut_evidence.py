@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from regrain.editing.media.lazy_frames import Rgb, Shape
+from regrain.editing.motion.flow import Flow
 from regrain.masks.segmentation.cut_tables import (
     CELLS,
     Guide,
@@ -38,7 +39,6 @@ _BORDER = 0.12  # of the short side: what lies there is rather outside
 _ROUNDS = 6  # of the fit of the background's motion
 
 
-Flow = Float32[np.ndarray, "2 h w"]
 Flows = tuple[Flow, ...]
 
 
@@ -86,7 +86,7 @@ class Scene:
         """Strength of changes of motion, 1 on average; 0 without flows."""
         if not self.flows:
             return np.zeros(self.shape, np.float32)
-        slopes = [_slope(flow.transpose(1, 2, 0)) for flow in self.flows]
+        slopes = [_slope(flow) for flow in self.flows]
         return np.mean(slopes, axis=0).astype(np.float32)
 
     @cached_property
@@ -198,11 +198,11 @@ def _motion_bins(flow: Flow, outside: Soft) -> Int[np.ndarray, " pixels"]:
     # 1 is about the noise
     compressed = np.arcsinh(residual / np.float32(spread + 0.15))
     steps = (compressed.astype(np.float32) / _REACH + 1) / 2 * _STEPS
-    across, down = np.clip(steps, 0, _STEPS - 1).astype(np.int64)
-    return (across * _STEPS + down).ravel()
+    bins = np.clip(steps, 0, _STEPS - 1).astype(np.int64)
+    return (bins @ [_STEPS, 1]).ravel()
 
 
-def _residual(flow: Flow, outside: Soft) -> tuple[Float[np.ndarray, "2 h w"], float]:
+def _residual(flow: Flow, outside: Soft) -> tuple[Float[np.ndarray, "h w 2"], float]:
     """Subtract the background's motion from a flow; return that and its median length
     outside.
 
@@ -224,7 +224,7 @@ def _residual(flow: Flow, outside: Soft) -> tuple[Float[np.ndarray, "2 h w"], fl
     )
     stride = max(1, min(outside.shape) // 48)
     rows = basis[::stride, ::stride].reshape(-1, 6)
-    goal = flow[:, ::stride, ::stride].reshape(2, -1).T
+    goal = flow[::stride, ::stride].reshape(-1, 2)
     trust = outside[::stride, ::stride].ravel() + 1e-3
     weight = trust
     fit = np.zeros((6, 2), np.float32)
@@ -239,8 +239,8 @@ def _residual(flow: Flow, outside: Soft) -> tuple[Float[np.ndarray, "2 h w"], fl
         middle = np.searchsorted(grown, grown[-1] / 2)
         spread = float(off[order][middle])
         weight = trust / (1 + np.square(off / (2 * spread + 1e-6)))
-    background = (basis.reshape(-1, 6) @ fit).T.reshape(2, height, width)
-    return flow - background, spread
+    background = basis.reshape(-1, 6) @ fit
+    return flow - background.reshape(flow.shape), spread
 
 
 def rim(shape: Shape) -> Soft:

@@ -11,9 +11,9 @@ from jaxtyping import Float32, UInt8
 
 from regrain.editing.media.clip import Clip, within
 from regrain.editing.media.lazy_frames import Grey, Rgb, Shape
-from regrain.editing.motion import flow as optical_flow
+from regrain.editing.motion.flow import Flow, sampled
 from regrain.masks.models.embedded import KeptFrames
-from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Flow, Flows, Scene
+from regrain.masks.segmentation.cut_evidence import LONG_SIDE, Flows, Scene
 
 FLOW_SIDE = 384  # pixels at which flow is estimated
 REACH = 3  # frames: a slow thing shows its motion over several
@@ -38,26 +38,14 @@ def flow_between(grey: Grey, target: Grey) -> Flow:
     """
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     finder.setFinestScale(0)
-    return np.ascontiguousarray(finder.calc(grey, target, None).transpose(2, 0, 1))  # type: ignore[call-overload]
+    return finder.calc(grey, target, None)  # type: ignore[call-overload]
 
 
-def sampled(
-    values: Float32[np.ndarray, "c h w"], flow: Flow
-) -> Float32[np.ndarray, "c h w"]:
-    """Read values at displaced places; beyond the frame, those at its border."""
-    read = optical_flow.sampled(
-        values.transpose(1, 2, 0), flow.transpose(1, 2, 0), cv2.INTER_LINEAR
-    )
-    return np.ascontiguousarray(read.transpose(2, 0, 1))
-
-
-def resized(flow: Flow, shape: Shape) -> Float32[np.ndarray, "2 new_h new_w"]:
+def resized(flow: Flow, shape: Shape) -> Float32[np.ndarray, "new_h new_w 2"]:
     """Resize a flow to another grid, in that grid's pixels."""
-    parts = [
-        cv2.resize(part, shape[::-1], interpolation=cv2.INTER_AREA) for part in flow
-    ]
-    height_ratio, width_ratio = np.float32(shape) / flow.shape[1:]
-    return np.stack(parts) * np.float32([[[width_ratio]], [[height_ratio]]])
+    small = cv2.resize(flow, shape[::-1], interpolation=cv2.INTER_AREA)
+    height_ratio, width_ratio = np.float32(shape) / flow.shape[:2]
+    return small * np.float32([width_ratio, height_ratio])
 
 
 def scene_of(image: Rgb, clip: Clip | None, frame: int = 0) -> Scene:
@@ -90,7 +78,9 @@ def _flows(clip: Clip, frame: int, shape: Shape) -> Flows:
         flow = None
         for steps, (here, there) in enumerate(pairwise(way), 1):
             step = flow_between(here, there)
-            flow = step if flow is None else flow + sampled(step, flow)
+            flow = (
+                step if flow is None else flow + sampled(step, flow, cv2.INTER_LINEAR)
+            )
             if steps in (1, REACH):
                 flows.append(resized(flow, shape))
     return tuple(flows)

@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from regrain.editing.media.lazy_frames import Grey, Mask, Rgb, Shape
+from regrain.editing.motion.flow import Flow, sampled
 from regrain.masks.draw import signed_distance
 from regrain.masks.segmentation.cut_evidence import (
     LONG_SIDE,
-    Flow,
     Scene,
     Soft,
     by_color,
@@ -28,7 +28,6 @@ from regrain.masks.segmentation.cut_motion import (
     flow_between,
     grey_of,
     resized,
-    sampled,
     shrunk,
 )
 from regrain.masks.segmentation.cut_solver import divide
@@ -109,11 +108,10 @@ def _trust(scene: Scene, old: Scene, back: Flow, ahead: Flow) -> Soft:
     1, less where it disagrees with the flow `ahead` from there, 0 where colours
     disagree.
     """
-    off = np.hypot(*(back + sampled(ahead, back)))
-    allowed = _SLACK + _SHARE * np.hypot(*back)
-    trust = np.where(off < allowed, 1, _DOUBTED)
-    old_colors = old.image.transpose(2, 0, 1).astype(np.float32)
-    moved_colors = sampled(old_colors, back).transpose(1, 2, 0)
+    apart = back + sampled(ahead, back, cv2.INTER_LINEAR)
+    allowed = _SLACK + _SHARE * np.hypot(*cv2.split(back))
+    trust = np.where(np.hypot(*cv2.split(apart)) < allowed, 1, _DOUBTED)
+    moved_colors = sampled(old.image.astype(np.float32), back, cv2.INTER_LINEAR)
     changed = cv2.GaussianBlur(np.abs(moved_colors - scene.image).mean(2), (0, 0), 1)
     return np.where(changed < _SAME, trust, 0).astype(np.float32)
 
@@ -121,7 +119,7 @@ def _trust(scene: Scene, old: Scene, back: Flow, ahead: Flow) -> Soft:
 def _moved(scene: Scene, soft: Soft, back: Flow, trust: Soft, colors: Soft) -> Soft:
     """Move a mask of the frame before, 0..1, along `back` to this one and cut it;
     `colors` is evidence."""
-    moved = sampled(soft[None], back)[0]
+    moved = sampled(soft, back, cv2.INTER_LINEAR)
     inside = moved > 0.5
     if not inside.any():
         return moved
@@ -145,10 +143,10 @@ def _like(both: Scene, soft: Soft) -> Soft:
 
 def _entered(back: Flow) -> Mask:
     """Find the pixels that were outside the frame before."""
-    height, width = back.shape[1:]
+    height, width = back.shape[:2]
     y, x = np.mgrid[:height, :width]
-    x = x + back[0]
-    y = y + back[1]
+    x = x + back[..., 0]
+    y = y + back[..., 1]
     return (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
 
 

@@ -314,8 +314,8 @@ def test_a_further_click_changes_the_piece_that_it_lies_in_and_no_other(monkeypa
 def test_of_two_answers_the_one_that_ends_where_motion_does_is_taken(first):
     """Without edges of colours and without a network; whatever else was found has no
     vote."""
-    flow = np.zeros((2, 40, 60), np.float32)
-    flow[0, :, 20:40] = 3
+    flow = np.zeros((40, 60, 2), np.float32)
+    flow[:, 20:40, 0] = 3
     scene = Scene(np.full((40, 60, 3), 90, np.uint8), (flow,))
     right, wrong = np.zeros((2, 40, 60), np.float32)
     right[:, 20:40] = wrong[:, 10:30] = 1
@@ -348,7 +348,7 @@ def test_motion_to_frames_around_is_chained():
     clip, discs = HIDDEN
     scene = scene_of(clip.read(MIDDLE, MIDDLE + 1)[0], clip, MIDDLE)
     inside = cv2.erode(discs[MIDDLE].astype(np.uint8), np.ones((17, 17))) > 0
-    across = [float(np.median(flow[0][inside])) for flow in scene.flows]
+    across = [float(np.median(flow[..., 0][inside])) for flow in scene.flows]
     assert across == pytest.approx([3, 9, -3, -9], abs=0.7)
 
 

@@ -86,8 +86,8 @@ def test_flow_counts_less_where_it_disagrees_and_nothing_where_colours_do():
     grey = np.full((20, 20, 3), 120, np.uint8)
     changed = grey.copy()
     changed[:, 15:] = 250
-    back, ahead = np.zeros((2, 2, 20, 20), np.float32)
-    ahead[0, :, :5] = 3
+    back, ahead = np.zeros((2, 20, 20, 2), np.float32)
+    ahead[:, :5, 0] = 3
     trust = cut_track._trust(Scene(changed), Scene(grey), back, ahead)
     assert trust[10, [2, 10, 18]].tolist() == pytest.approx([0.3, 1, 0])
 
@@ -96,7 +96,7 @@ def test_flow_counts_less_where_it_disagrees_and_nothing_where_colours_do():
 def test_what_comes_in_at_each_side_is_told_by_its_motion(move):
     """It was outside of the frame before."""
     across, down = move
-    back = np.ones((2, 8, 10), np.float32) * np.float32(move)[:, None, None]
+    back = np.ones((8, 10, 2), np.float32) * np.float32(move)
     y, x = np.indices((8, 10))
     inside = (x + across >= 0) & (x + across < 10) & (y + down >= 0) & (y + down < 8)
     assert (cut_track._entered(back) == ~inside).all()
