@@ -10,16 +10,16 @@ that leads to; cuts begin with its answers too, and the best one is taken.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Float
 
 from regrain.editing.media.lazy_frames import Mask, Shape
+from regrain.editing.storage.threads import each
 from regrain.masks.draw import BrushStroke, brush, iou, signed_distance, spread
 from regrain.masks.models.embedded import Box, Doubt, Marks, Points, Prompts, trusting
 from regrain.masks.segmentation.cut_evidence import (
@@ -38,7 +38,6 @@ from regrain.masks.segmentation.cut_solver import (
     touching,
 )
 
-T = TypeVar("T")
 _SEED = 0.015  # radius of a click, of the short side
 _NOWHERE = np.zeros((0, 2))
 
@@ -145,7 +144,7 @@ def begin(
     """
     starts = _starts(scene, seeds)
     if ask is None:
-        return _best(scene, _at_once(partial(_grown, scene, seeds), starts))
+        return _best(scene, each(partial(_grown, scene, seeds), starts))
     (first,) = _advice(ask, click)
     masks = _all_grown(scene, seeds, [first], starts)
     rough = _best(scene, masks, [first > 0]) > 0.5
@@ -180,13 +179,7 @@ def _all_grown(
     answers that is not empty."""
     begun = [(start, advice[0]) for start in starts]
     begun += [(hint > 0, hint) for hint in advice if (hint > 0).any()]
-    return _at_once(lambda one: _grown(scene, seeds, *one), begun)
-
-
-def _at_once(find: Callable[[T], Soft], cases: Sequence[T]) -> list[Soft]:
-    """Find a mask for each case, on several cores."""
-    with ThreadPoolExecutor() as pool:
-        return [*pool.map(find, cases)]
+    return each(lambda one: _grown(scene, seeds, *one), begun)
 
 
 def _starts(scene: Scene, seeds: Seeds) -> list[Mask]:
@@ -394,7 +387,7 @@ def _corrections(
         return np.where(changes, soft, so_far).astype(np.float32)
 
     reaches = [radius * height for radius in _RADII if radius * height <= most]
-    return _at_once(corrected, reaches)
+    return each(corrected, reaches)
 
 
 def _field(
