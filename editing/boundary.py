@@ -20,6 +20,9 @@ from regrain.editing.errors import (
 
 log = logging.getLogger(__name__)
 
+AnyPath = str | Path
+"""A path, as people give it."""
+
 
 # What libraries say where a machine is short of something, and what is said of it here.
 _SHORT = {
@@ -87,7 +90,7 @@ def looking_on(what: str, unseen: list[str]) -> Iterator[None]:
 
 
 def given_path(
-    path: str | Path, field: str, kind: type[EditingError] = RequestError
+    path: AnyPath, field: str, kind: type[EditingError] = RequestError
 ) -> Path:
     """Return a path that was given; an empty one, which would be the current folder, is
     refused."""

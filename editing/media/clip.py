@@ -17,6 +17,7 @@ from regrain.editing.media.lazy_frames import (
     LazyRgb,
     RgbFrames,
     Size,
+    Texts,
     check_window,
 )
 
@@ -79,7 +80,7 @@ class Clip(Protocol):
     audio: AudioSpan | None = None
     warnings: list[str]
     comment: str = ""
-    names: tuple[str, ...] = ()
+    names: Texts = ()
 
     def __len__(self) -> int: ...
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.boundary import AnyPath, boundary, check_regular
 from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.lazy_frames import Extent, LazyFrames, Mask, Masks, Size
 from regrain.editing.media.mask_pictures import FORMS, label_in
@@ -228,7 +228,7 @@ def _check_size(called: str, given: Size, wanted: Size) -> None:
 
 
 def write_rle(
-    masks: WholeMasks, path: str | Path, names: Mapping[int, str] | None = None
+    masks: WholeMasks, path: AnyPath, names: Mapping[int, str] | None = None
 ) -> None:
     """Write masks by label as one COCO data set, a JSON file: an image per frame, a
     category per label.

@@ -95,6 +95,10 @@ _TURNING = ("mpegts", "mpeg")
 _HALF_TURN = 2**32 // 90_000  # seconds
 
 
+Decoded = Iterator[av.VideoFrame]
+"""Frames of a video, as they are decoded."""
+
+
 @dataclass(frozen=True)
 class Index:
     """The frames of a video file in the order in which they are shown.
@@ -132,17 +136,13 @@ class Index:
             return self.times[-1] * self.tick + self.last
         return self.times[frame] * self.tick
 
-    def key_before(self, frame: int) -> tuple[int, int] | None:
-        """Find the last key frame at or before a frame: its time stamp, and the first
-        frame shown from it on.
-
-        None if frames have to be counted from the first one.
+    def key_before(self, frame: int) -> tuple[int | None, int]:
+        """Find the last key frame at or before a frame: its time stamp, None if frames
+        have to be counted from the first one; and the first frame shown from it on.
         """
-        if not self.pts:
-            return None
-        place = bisect_right(self.keys, self.pts[frame])
+        place = bisect_right(self.keys, self.pts[frame]) if self.pts else 0
         if place == 0:
-            return None
+            return None, 0
         key = self.keys[place - 1]
         return key, bisect_left(self.pts, key)
 
@@ -166,8 +166,9 @@ class Facts:
     notes: list[str]
 
 
-def open_video(path: Path) -> InputContainer:
-    """Open a file that has a readable video stream.
+def open_video(path: Path) -> tuple[InputContainer, av.VideoStream]:
+    """Open a file; returns it and its video: what FFmpeg thinks best, or the largest, of
+    those that can be decoded. Cover pictures are none.
 
     Raises:
         ClipError: It is not a video file, or none that can be decoded.
@@ -185,48 +186,35 @@ def open_video(path: Path) -> InputContainer:
         container = av.open(
             str(path.resolve()), container_options={"format_whitelist": CONTAINERS}
         )
-    if _find_stream(container) is None:
-        streams = container.streams
-        sound = bool(streams.audio) and not streams.video
-        container.close()
-        said = f"{shorten(path.name)} has no readable video stream. Convert it to MP4."
-        if sound:
-            said = f"{shorten(path.name)} holds sound only. Open a file with a picture."
-        raise ClipError("clip.path", said)
-    return container
+    every = container.streams
+    able = [
+        stream
+        for stream in every.video
+        if stream.codec_context is not None and not stream.disposition & _PICTURES
+    ]
+    best = every.best("video")
+    if best in able:
+        return container, cast(av.VideoStream, best)
+    if able:
+        return container, max(able, key=lambda stream: stream.width * stream.height)
+    said = f"{shorten(path.name)} has no readable video stream. Convert it to MP4."
+    if every.audio and not every.video:
+        said = f"{shorten(path.name)} holds sound only. Open a file with a picture."
+    container.close()
+    raise ClipError("clip.path", said)
 
 
 def is_video(path: Path) -> bool:
     """Tell whether a file has a readable video stream."""
     try:
-        open_video(path).close()
+        container, _ = open_video(path)
     except ClipError:
         return False
+    container.close()
     return True
 
 
-def video_stream(container: InputContainer) -> av.VideoStream:
-    """Return the stream of an open file that is its video, not a cover picture."""
-    stream = _find_stream(container)
-    assert stream is not None  # which `open_video` has checked
-    return stream
-
-
-def _find_stream(container: InputContainer) -> av.VideoStream | None:
-    """Find the video that FFmpeg thinks best, or the largest, among those that can be
-    decoded; cover pictures are none."""
-    streams = [
-        stream
-        for stream in container.streams.video
-        if stream.codec_context is not None and not stream.disposition & _PICTURES
-    ]
-    best = container.streams.best("video")
-    if best in streams:
-        return cast(av.VideoStream, best)
-    return max(streams, key=lambda stream: stream.width * stream.height, default=None)
-
-
-def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
+def decode(path: Path, key: int | None = None) -> Decoded:
     """Decode the frames of a file in the order in which they are shown, all or from a
     key frame's time on.
 
@@ -234,8 +222,8 @@ def decode(path: Path, key: int | None = None) -> Iterator[av.VideoFrame]:
         ClipError: A frame cannot be decoded, or the file cannot be entered at that key
             frame.
     """
-    with open_video(path) as container:
-        stream = video_stream(container)
+    container, stream = open_video(path)
+    with container:
         # No decoder threads: one that reports an error waits for Python while Python,
         # closing a half-read file, waits for it, once anything (torchvision does) has
         # turned PyAV's logging on.
@@ -294,19 +282,19 @@ def read_index(path: Path) -> tuple[Index, Facts]:
     packets are not frames."""
     packets, tick, rate, codec, restarts, facts = _read_packets(path)
     shown = [packet for packet in packets if packet.is_shown]
-    no_frames = f"{shorten(path.name)} has no readable frames. Download it again."
     if not shown:
-        raise ClipError("clip.path", no_frames)
+        raise _no_frames(path)
     stamps = [packet.pts for packet in shown]
     packs_frames = codec == "mpeg4" and None in stamps
     lacks_first = not packets[0].is_key
-    may_have_fields = codec == "h264" and _is_woven(path)
+    # fields may be coded apart
+    may_have_fields = codec == "h264" and first_frame(path).interlaced_frame
     if packs_frames or lacks_first or may_have_fields:
         # One packet may hold several frames (DivX in AVI) or a field of one, or the
         # first ones need frames that were cut off.
         decoded = [frame.pts for frame in decode(path)]
         if not decoded:
-            raise ClipError("clip.path", no_frames)
+            raise _no_frames(path)
         if not packs_frames:
             stamps = decoded
         if may_have_fields and len(decoded) < len(shown):
@@ -322,11 +310,17 @@ def read_index(path: Path) -> tuple[Index, Facts]:
     return index, facts
 
 
-def _is_woven(path: Path) -> bool:
-    """Tell whether the first frame of a file is woven of two fields, which may be coded
-    apart."""
+def first_frame(path: Path) -> av.VideoFrame:
+    """Decode the first frame of a file; ClipError if it has none."""
     first = next(decode(path), None)
-    return first is not None and first.interlaced_frame
+    if first is None:
+        raise _no_frames(path)
+    return first
+
+
+def _no_frames(path: Path) -> ClipError:
+    said = f"{shorten(path.name)} has no readable frames. Download it again."
+    return ClipError("clip.path", said)
 
 
 def _read_packets(
@@ -334,8 +328,8 @@ def _read_packets(
 ) -> tuple[list[_Packet], Fraction, Fraction, str, bool, Facts]:
     """Read the packets of a file, the seconds of one unit of their times, its frames per
     second, its codec, whether it can be decoded from a key frame on, and facts."""
-    with open_video(path) as container:
-        stream = video_stream(container)
+    container, stream = open_video(path)
+    with container:
         codec = stream.codec_context.name
         with boundary(
             "clip.path",
@@ -357,14 +351,12 @@ def _read_packets(
         farthest = _HALF_TURN if container.format.name in _TURNING else inf
         _check_clock(path, packets, tick, farthest)
         # keys may have capitals
-        comments = [
-            text for key, text in container.metadata.items() if key.lower() == "comment"
-        ]
+        said = {key.lower(): text for key, text in container.metadata.items()}
         facts = Facts(
             has_audio=any(audio.codec_context for audio in container.streams.audio),
-            comment=comments[-1] if comments else "",
+            comment=said.get("comment", ""),
             pixel=Fraction(stream.sample_aspect_ratio or 1),  # 0 where it is unknown
-            is_short=_is_short(container, path, len(packets), reached),
+            is_short=_is_short(container, stream, path, len(packets), reached),
             notes=[*_notes(container)],
         )
     restarts = codec in _RESTARTS and not made_up
@@ -396,14 +388,17 @@ class _Reached:
 
 
 def _is_short(
-    container: InputContainer, path: Path, frames: int, reached: _Reached
+    container: InputContainer,
+    stream: av.VideoStream,
+    path: Path,
+    frames: int,
+    reached: _Reached,
 ) -> bool:
     """Tell whether a file ends early or is damaged, by what its form says of its whole.
 
     Cut between two packets, some forms (MPEG program streams, FLV, MP4 in fragments)
     show nothing of it.
     """
-    stream = video_stream(container)
     size = container.size
     form = container.format.name
     # an edit list may leave out some of those that are stored

@@ -21,7 +21,12 @@ import numpy as np
 from jaxtyping import Float, Float32
 from PIL import Image
 
-from regrain.editing.boundary import boundary, check_regular, given_path
+from regrain.editing.boundary import (
+    AnyPath,
+    boundary,
+    check_regular,
+    given_path,
+)
 from regrain.editing.errors import MaskError, shorten
 from regrain.editing.media.clip import check_inside
 from regrain.editing.media.coco import (
@@ -256,7 +261,7 @@ def check_names(names: Sequence[str], beside: Sequence[str] = ()) -> None:
 
 
 def read_labels(
-    path: str | Path,
+    path: AnyPath,
     frames: int,
     size: Size,
     order: Sequence[int] = (),
@@ -300,7 +305,7 @@ def read_labels(
 
 def write_labels(
     labels: AnyLabels,
-    path: str | Path,
+    path: AnyPath,
     colors: Colors,
 ) -> None:
     """Write one indexed PNG per frame, 0 = background, from `00000.png` on; masks
@@ -526,7 +531,7 @@ def _open_pictures(source: _Source, wanted: _Wanted) -> LazyLabels:
     def read(start: int, stop: int) -> LabelFrames:
         window = np.empty((stop - start, height, width), np.uint8)
         for index in range(start, stop):
-            window[index - start] = meaning.labels(source.picture(index))
+            _, window[index - start] = meaning(source.picture(index))
         return window
 
     return wanted.fit(LazyFrames((count, height, width), np.uint8, read))
@@ -559,7 +564,7 @@ def flattened(masks: WholeMasks) -> LazyLabels:
     return LazyFrames(shape, np.uint8, read)
 
 
-def write_regions(masks: WholeMasks, path: str | Path) -> None:
+def write_regions(masks: WholeMasks, path: AnyPath) -> None:
     """Write one folder per label (`1/00000.png` ...), white inside; masks of an earlier
     call are removed."""
     _clear(Path(path))
@@ -571,7 +576,7 @@ def write_regions(masks: WholeMasks, path: str | Path) -> None:
             Image.fromarray(white_inside).save(folder / f"{index:05d}.png")
 
 
-def read_regions(path: str | Path, frames: int, size: Size) -> dict[int, Masks]:
+def read_regions(path: AnyPath, frames: int, size: Size) -> dict[int, Masks]:
     """Read whole masks, by label, from what `write_regions`, `write_labels` or
     `write_rle` wrote.
 
@@ -585,7 +590,7 @@ read_rle = read_regions  # what reads run lengths among others
 
 
 def open_regions(
-    path: str | Path,
+    path: AnyPath,
     frames: int,
     size: Size,
     *,
@@ -696,13 +701,13 @@ def fill_labels(
         for label in sorted(filled, key=lambda label: -counts[label]):
             if not counts[label]:
                 continue
+            own = (frame == label).view(np.uint8)
             area = np.zeros_like(frame)
-            places = cv2.findNonZero((frame == label).astype(np.uint8))
             if reach == "hull":
+                places = cv2.findNonZero(own)
                 cv2.fillConvexPoly(area, cv2.convexHull(places), 1)
             else:
-                left, top, width, height = cv2.boundingRect(places)
-                area[top : top + height, left : left + width] = 1
+                area[around_of(own, 0)] = 1
             grown[(frame == 0) & (area > 0)] = label
     return out
 

@@ -7,6 +7,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from math import prod
 from threading import Lock
 from typing import Any, Protocol, runtime_checkable
@@ -29,6 +30,8 @@ Extent = tuple[int, Size]
 """Number of frames, and their size."""
 Numbers = tuple[int, ...]
 """Whole numbers, such as those of frames."""
+Texts = tuple[str, ...]
+"""Texts in their order."""
 Rgb = UInt8[np.ndarray, "height width 3"]
 RgbPair = tuple[Rgb, Rgb]
 Rgba = UInt8[np.ndarray, "height width 4"]
@@ -122,7 +125,8 @@ class LazyFrames(NDArrayOperatorsMixin):
         if not plain or first is None or first is ...:
             return np.asarray(self)[key]
         if isinstance(first, slice):
-            return self._slice(first)[(slice(None), *rest)]
+            some = read_some(self.read, range(len(self))[first])
+            return some[(slice(None), *rest)]
         index = range(len(self))[operator.index(first)]
         return self.read(index, index + 1)[(0, *rest)]
 
@@ -151,14 +155,6 @@ class LazyFrames(NDArrayOperatorsMixin):
                 f"{type(self).__name__!r} object has no attribute {name!r}"
             )
         return getattr(np.asarray(self), name)
-
-    def _slice(self, chosen: slice) -> np.ndarray:
-        indices = range(len(self))[chosen]
-        if not indices:
-            return self.read(0, 0)
-        if indices.step == 1:
-            return self.read(indices.start, indices.stop)
-        return np.stack([self.read(index, index + 1)[0] for index in indices])
 
 
 LazyRgb = UInt8[LazyFrames, "frames height width 3"]
@@ -237,6 +233,16 @@ def few(frames: int, shape: Sequence[int]) -> int:
     """Return how many of these frames, [..., height, width], may be held together: fewer
     of large ones, at least 1."""
     return max(1, min(frames, _HELD // prod(shape[-2:])))
+
+
+def read_some(read: Read, numbers: Sequence[int]) -> np.ndarray:
+    """Read frames by their numbers, neighbours at once."""
+    if not numbers:
+        return read(0, 0)
+    breaks = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
+    runs = pairwise([0, *breaks, len(numbers)])
+    found = [read(numbers[start], numbers[stop - 1] + 1) for start, stop in runs]
+    return np.concatenate(found) if breaks else found[0]
 
 
 def frames_of(clip: FrameSource) -> LazyRgb:

@@ -6,8 +6,8 @@ One rule for files, folders, archives and videos, which docs/projects.md has as 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,53 +127,41 @@ def _says_by_index(image: Image.Image) -> bool:
     return not is_ramp and not (is_grey and distinct > _GREYS)
 
 
-@dataclass(frozen=True)
-class Meaning:
-    """Meaning of the pictures of a mask.
+def _read(
+    picture: Picture, labels_of: Mapping[int, int], matte: int
+) -> tuple[str, Grey]:
+    """Return the form of a picture, and the label of each pixel; 0 is the background.
 
-    Attributes:
+    The form is "numbers", "white" or "colours"; "dark" where a codec may have made
+    what is there, and "" where there is nothing.
+
+    Args:
         labels_of: Label by colour, as one number.
         matte: Label of what is white on black.
+
+    Raises:
+        MaskError: It has another form.
     """
-
-    labels_of: Mapping[int, int]
-    matte: int
-
-    def labels(self, picture: Picture) -> Grey:
-        """Return the label of each pixel; 0 is the background. A MaskError if the
-        picture has none of the forms that are read."""
-        _, labels = self.read(picture)
-        return labels
-
-    def read(self, picture: Picture) -> tuple[str, Grey]:
-        """Return the form of a picture, and its labels.
-
-        The form is "numbers", "white" or "colours"; "dark" where a codec may have made
-        what is there, and "" where there is nothing.
-
-        Raises:
-            MaskError: It has another form.
-        """
-        pixels = picture.pixels
-        if pixels.ndim == 2:
-            return "numbers" if pixels.any() else "", pixels
-        if _is_white(picture):
-            inside = pixels[..., 1] >= _MIDDLE
-            form = "white" if inside.any() else "dark"
-            labels = inside * np.uint8(self.matte)
-            return form if pixels.any() else "", labels
-        packed = pixels @ _PACKED
-        labels = np.zeros(packed.shape, np.uint8)
-        for color, label in self.labels_of.items():
-            labels[packed == color] = label
-        strange = packed[(labels == 0) & (packed > 0)]
-        if strange.size:
-            seen, counts = np.unique(strange, return_counts=True)
-            said = f"has #{seen[counts.argmax()]:06x}, which no region has."
-            if _is_grey(picture):
-                said = "has greys or soft edges: make them black or white."
-            raise MaskError("masks", f"{shorten(picture.name)} {said} {FORMS}")
-        return "colours", labels
+    pixels = picture.pixels
+    if pixels.ndim == 2:
+        return "numbers" if pixels.any() else "", pixels
+    if _is_white(picture):
+        inside = pixels[..., 1] >= _MIDDLE
+        form = "white" if inside.any() else "dark"
+        labels = inside * np.uint8(matte)
+        return form if pixels.any() else "", labels
+    packed = pixels @ _PACKED
+    labels = np.zeros(packed.shape, np.uint8)
+    for color, label in labels_of.items():
+        labels[packed == color] = label
+    strange = packed[(labels == 0) & (packed > 0)]
+    if strange.size:
+        seen, counts = np.unique(strange, return_counts=True)
+        said = f"has #{seen[counts.argmax()]:06x}, which no region has."
+        if _is_grey(picture):
+            said = "has greys or soft edges: make them black or white."
+        raise MaskError("masks", f"{shorten(picture.name)} {said} {FORMS}")
+    return "colours", labels
 
 
 def _is_grey(picture: Picture) -> bool:
@@ -204,8 +192,9 @@ def _is_white(picture: Picture) -> bool:
 
 def understand(
     pictures: Iterable[Picture], known: Colors, labels: Collection[int]
-) -> Meaning:
-    """Decide what the pictures of a mask mean.
+) -> Callable[[Picture], tuple[str, Grey]]:
+    """Decide what the pictures of a mask mean: returns what reads the form of one, and
+    its labels; see `_read`.
 
     Args:
         pictures: As many as are looked at.
@@ -229,10 +218,11 @@ def understand(
         # those of two regions are of neither, and black is the background
         if listed.count(color) == 1 and color != "#000000"
     }
-    meaning = Meaning(labels_of, wanted[0] if len(wanted) == 1 else _MATTE)
+    matte = wanted[0] if len(wanted) == 1 else _MATTE
+    meaning = partial(_read, labels_of=labels_of, matte=matte)
     found: dict[str, str] = {}  # the first picture of each form
     for picture in pictures:
-        form, _ = meaning.read(picture)
+        form, _ = meaning(picture)
         if white and form == "white":
             form = "colours"
         if form:

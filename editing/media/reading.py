@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -18,7 +18,7 @@ import av.filter
 import numpy as np
 from av.video.reformatter import Interpolation
 
-from regrain.editing.boundary import boundary, given_path
+from regrain.editing.boundary import AnyPath, boundary, given_path
 from regrain.editing.errors import ClipError, shorten
 from regrain.editing.media.clip import (
     AudioSpan,
@@ -29,7 +29,14 @@ from regrain.editing.media.clip import (
     used_frames,
 )
 from regrain.editing.media.images import TRANSPARENT, ImageClip
-from regrain.editing.media.index import Facts, Index, decode, read_index
+from regrain.editing.media.index import (
+    Decoded,
+    Facts,
+    Index,
+    decode,
+    first_frame,
+    read_index,
+)
 from regrain.editing.media.lazy_frames import Rgb, RgbFrames, Size, check_window
 
 # Matrices that FFmpeg converts (not YCgCo, constant luminance, ICtCp ...), as numbered
@@ -45,7 +52,6 @@ _AGAIN = "Download or export it again."
 
 
 _Turn = Callable[[np.ndarray], np.ndarray]
-_MakeWhole = Callable[[Iterator[av.VideoFrame]], Iterator[av.VideoFrame]]
 
 
 class VideoClip(Clip):
@@ -75,11 +81,7 @@ class VideoClip(Clip):
         index, facts = read_index(path)
         self._used = used_frames(index.count, start, stride, frames)
         name = shorten(path.name)
-        first = next(decode(path), None)
-        if first is None:
-            raise ClipError(
-                "clip.path", f"{name} has no readable frames. Download it again."
-            )
+        first = first_frame(path)
         self._pixel = facts.pixel
         # By the rotation that frames say, which is known without their side data.
         self._turns: dict[int, _Turn] = {}
@@ -175,11 +177,13 @@ class _Decoder:
     container.
     """
 
-    def __init__(self, path: Path, index: Index, make_whole: _MakeWhole | None) -> None:
+    def __init__(
+        self, path: Path, index: Index, make_whole: Callable[[Decoded], Decoded] | None
+    ) -> None:
         self._path = path
         self._make_whole = make_whole  # deinterlaces
         self._index = index
-        self._frames: Iterator[av.VideoFrame] = iter(())
+        self._frames: Decoded = iter(())
         # number of the frame that comes next; -1 if decoding has to begin
         self._next = -1
         # whether decoding began at a key frame, not at the first frame
@@ -189,15 +193,10 @@ class _Decoder:
         """Decode a frame, counted from 0; ClipError if it cannot be."""
         # deinterlacing looks at the frame before
         needed = max(0, number - 1) if self._make_whole else number
-        key = self._index.key_before(needed)
-        if key is None:
-            if not 0 <= self._next <= number:
-                self._enter(None, 0)
-        else:
-            time, first = key
-            # a frame at or after the key frame may come next
-            if not first <= self._next <= number:
-                self._enter(time, first)
+        key, first = self._index.key_before(needed)
+        # a frame at or after the key frame may come next
+        if not first <= self._next <= number:
+            self._enter(key, first)
         try:
             return self._advance(number)
         except (LookupError, ClipError):
@@ -243,9 +242,7 @@ class _Decoder:
         return frame
 
 
-def _deinterlaced(
-    frames: Iterator[av.VideoFrame], *, marked: bool
-) -> Iterator[av.VideoFrame]:
+def _deinterlaced(frames: Decoded, *, marked: bool) -> Decoded:
     """Make whole frames of those that are woven of two fields, by FFmpeg's filter
     bwdif.
 
@@ -339,7 +336,7 @@ def _tags_of(frame: av.VideoFrame) -> ColorTags:
 
 
 def open_clip(
-    path: str | Path,
+    path: AnyPath,
     start: int = 0,
     stride: int = 1,
     frames: int | None = None,

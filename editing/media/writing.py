@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import av
 import numpy as np
 from av.container import OutputContainer
 from av.video.reformatter import Interpolation
 
+from regrain.editing.boundary import AnyPath
 from regrain.editing.media.clip import AudioSpan, Clip, ColorTags
-from regrain.editing.media.lazy_frames import Rgb, Rgba, frames_of
+from regrain.editing.media.lazy_frames import Rgb, Rgba, Size, frames_of
 from regrain.editing.media.reading import EXACT
 from regrain.editing.media.sound import open_sound
 from regrain.editing.storage.texts import Json
@@ -33,7 +34,7 @@ _HEAD = 4096  # bytes of an MP4 in which the headers of its first track are
 
 
 def write_video(
-    path: str | Path,
+    path: AnyPath,
     frames: Iterable[Rgb],
     fps: Fraction,
     *,
@@ -86,22 +87,17 @@ def write_video(
     }
     if width * height > PLATE:
         how |= {"bf": "0", "refs": "1"}
-    with av.open(
-        str(path), "w", format="mp4", options={"movflags": "+faststart"}
-    ) as container:
-        container.metadata["comment"] = comment
-        video = clock.add_stream(container, "libx264", how)
-        video.width, video.height = even_size
-        video.pix_fmt = "yuv420p"
-        _encode(
-            container,
-            video,
-            frames,
-            clock,
-            tags,
-            audio_from,
-            _to_yuv,
-        )
+    _write(
+        path,
+        _MP4,
+        even_size,
+        how,
+        frames,
+        clock,
+        comment,
+        tags,
+        audio_from,
+    )
     if even_size != (width, height):
         _declare_size(Path(path), width, height)
 
@@ -116,23 +112,20 @@ def write_prores(path: Path, frames: Iterable[Rgba], clip: Clip) -> None:
             theirs is.
     """
     first, frames = _begun(frames)
+    size = first.shape[1::-1]
     clock = _Clock(clip.fps, clip.times, clip.duration)
-    options = {"movflags": "+use_metadata_tags"}
-    with av.open(str(path), "w", format="mov", options=options) as container:
-        container.metadata["comment"] = AI_EDITED
-        how = {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}
-        video = clock.add_stream(container, "prores_ks", how)
-        video.height, video.width = first.shape[:2]
-        video.pix_fmt = "yuva444p10le"
-        _encode(
-            container,
-            video,
-            frames,
-            clock,
-            clip.tags,
-            clip.audio,
-            _to_yuva,
-        )
+    how = {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}
+    _write(
+        path,
+        _MOV,
+        size,
+        how,
+        frames,
+        clock,
+        AI_EDITED,
+        clip.tags,
+        clip.audio,
+    )
 
 
 def _begun(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
@@ -142,42 +135,85 @@ def _begun(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarra
     return first, chain([first], frames)
 
 
-def _encode(
-    container: OutputContainer,
-    video: av.VideoStream,
+def _write(
+    path: AnyPath,
+    form: _Form,
+    size: Size,
+    how: dict[str, str],
     frames: Iterable[np.ndarray],
     clock: _Clock,
-    tags: ColorTags,
-    audio_from: AudioSpan | None,
-    convert: Callable[[np.ndarray, ColorTags], av.VideoFrame],
+    comment: str,
+    tags: ColorTags | None = None,
+    sound: AudioSpan | None = None,
 ) -> None:
-    """Write frames, with colour tags and sound."""
-    video.color_range = tags.range
-    video.colorspace = tags.matrix
-    video.color_primaries = tags.primaries
-    video.color_trc = tags.transfer
-    with _add_sound(container, audio_from) as write_sound:
-        for index, frame in clock.count(frames):
-            container.mux(clock.encode(video, convert(frame, tags), index))
-            write_sound(clock.end(index))
-        container.mux(clock.encode(video))
+    """Write frames of (width, height), with colour tags and sound; `how` are options of
+    the codec. Without tags, colours are as they come."""
+    with av.open(
+        str(path), "w", format=form.container, options=form.options
+    ) as container:
+        container.metadata["comment"] = comment
+        video = clock.add_stream(container, form.codec, how)
+        video.width, video.height = size
+        video.pix_fmt = form.pixels
+        if tags:
+            video.color_range = tags.range
+            video.colorspace = tags.matrix
+            video.color_primaries = tags.primaries
+            video.color_trc = tags.transfer
+        with _add_sound(container, sound) as write_sound:
+            for index, pixels in clock.count(frames):
+                frame = form.frame_of(pixels)
+                if tags:
+                    frame = frame.reformat(
+                        format=form.pixels,
+                        dst_colorspace=tags.matrix,
+                        dst_color_range=tags.range,
+                        interpolation=EXACT | Interpolation.FULL_CHR_H_INP,
+                        threads=1,
+                    )
+                container.mux(clock.encode(video, frame, index))
+                write_sound(clock.end(index))
+            container.mux(clock.encode(video))
 
 
-def _to_yuva(frame: Rgba, tags: ColorTags) -> av.VideoFrame:
-    deep = np.ascontiguousarray(frame.astype("<u2") * 257)  # 8 bits to 16
-    rgba = av.VideoFrame.from_ndarray(deep, format="rgba64le")
-    return _in_colors(rgba, "yuva444p10le", tags)
+def _of_rgba(pixels: Rgba) -> av.VideoFrame:
+    deep = np.ascontiguousarray(pixels.astype("<u2") * 257)  # 8 bits to 16
+    return av.VideoFrame.from_ndarray(deep, format="rgba64le")
 
 
-def _in_colors(frame: av.VideoFrame, form: str, tags: ColorTags) -> av.VideoFrame:
-    """Convert a frame to a form of FFmpeg's pixels, in the colours that tags say."""
-    return frame.reformat(
-        format=form,
-        dst_colorspace=tags.matrix,
-        dst_color_range=tags.range,
-        interpolation=EXACT | Interpolation.FULL_CHR_H_INP,
-        threads=1,
-    )
+def _of_rgb(pixels: Rgb) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+
+
+def _of_even(pixels: Rgb) -> av.VideoFrame:
+    height, width = pixels.shape[:2]
+    if height % 2 or width % 2:
+        sides = ((0, height % 2), (0, width % 2), (0, 0))
+        pixels = np.pad(pixels, sides, mode="edge")
+    return _of_rgb(pixels)
+
+
+class _Form(NamedTuple):
+    """A form of files, as FFmpeg names its parts.
+
+    Attributes:
+        container, options: The container, and its options.
+        codec, pixels: The codec, and the form of its pixels.
+        frame_of: Makes a frame of an array.
+    """
+
+    container: str
+    options: dict[str, str]
+    codec: str
+    pixels: str
+    frame_of: Callable[[np.ndarray], av.VideoFrame]
+
+
+_MP4 = _Form("mp4", {"movflags": "+faststart"}, "libx264", "yuv420p", _of_even)
+_MOV = _Form(
+    "mov", {"movflags": "+use_metadata_tags"}, "prores_ks", "yuva444p10le", _of_rgba
+)
+_MKV = _Form("matroska", {"fflags": "+bitexact"}, "ffv1", "bgr0", _of_rgb)
 
 
 def timing_of(clip: Clip) -> Json:
@@ -191,24 +227,18 @@ def write_lossless(path: Path, clip: Clip) -> None:
     Times of a rate that varies are rounded to milliseconds, the unit of Matroska.
     """
     clock = _Clock(clip.fps, clip.times, clip.duration)
-    with av.open(
-        str(path), "w", format="matroska", options={"fflags": "+bitexact"}
-    ) as container:
-        container.metadata["comment"] = clip.comment
-        width, height = clip.size
-        # Its usual version cuts frames into slices, and finds none in a frame that is
-        # one pixel wide.
-        options = {"level": "1"} if width == 1 else {}
-        stream = clock.add_stream(container, "ffv1", options)
-        stream.width = width
-        stream.height = height
-        stream.pix_fmt = "bgr0"
-        for index, pixels in enumerate(frames_of(clip)):
-            frame = av.VideoFrame.from_ndarray(
-                np.ascontiguousarray(pixels), format="rgb24"
-            )
-            container.mux(clock.encode(stream, frame, index))
-        container.mux(clock.encode(stream))
+    # Its usual version cuts frames into slices, and finds none in a frame that is one
+    # pixel wide.
+    how = {"level": "1"} if clip.size[0] == 1 else {}
+    _write(
+        path,
+        _MKV,
+        clip.size,
+        how,
+        frames_of(clip),
+        clock,
+        clip.comment,
+    )
 
 
 class _Clock:
@@ -280,14 +310,6 @@ class _Clock:
         if self._times is None:
             return (index + 1) / self._fps
         return self._stamps[index + 1] * self._unit
-
-
-def _to_yuv(frame: Rgb, tags: ColorTags) -> av.VideoFrame:
-    height, width = frame.shape[:2]
-    if height % 2 or width % 2:
-        frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-    return _in_colors(rgb, "yuv420p", tags)
 
 
 @contextmanager
