@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from regrain.editing.errors import RequestError
+from regrain.editing.media.lazy_frames import Texts
 from regrain.editing.params.written import (
     ALIGNMENT,
     MOTION_ESTIMATE,
@@ -43,6 +44,9 @@ FEW_STEP: frozenset[Sampler] = frozenset(
 strength."""
 _LEARNED = 50  # levels on which consistency models are distilled
 Estimator = Literal["auto", "dis", "raft"]
+Reach = Literal["exact", "hull", "box"]
+Released = Literal["paper", "released"]
+"""Values of the paper, or of its released code."""
 
 
 def most_consistency_steps(strength: float) -> int:
@@ -113,7 +117,7 @@ class MethodParams(BaseModel):
     # `editing.params.registry.OFFERS`.
     NEEDS: ClassVar[Mapping[str, str]] = {}
     # Counts that a choice of quality scales; see `QUALITIES`.
-    SCALED: ClassVar[tuple[str, ...]] = ("steps",)
+    SCALED: ClassVar[Texts] = ("steps",)
 
     @classmethod
     def scaled(cls, usual: Values, quality: str) -> dict[str, int]:
@@ -170,7 +174,7 @@ class MethodParams(BaseModel):
         return False
 
     @property
-    def reach(self) -> Literal["exact", "hull", "box"]:
+    def reach(self) -> Reach:
         """The area of a region that is drawn anew: its mask, or the hull or box of it."""
         return "exact"
 

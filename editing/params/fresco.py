@@ -8,6 +8,7 @@ from regrain.editing.params.base import (
     FROM_NOISE,
     RELEASED_PRESET,
     ModulatedParams,
+    Released,
     SampledParams,
     steps,
     strength,
@@ -56,7 +57,7 @@ class FrescoParams(SampledParams, ModulatedParams):
         group="Regions",
     )
     steps: int = steps(20)
-    preset: Literal["paper", "released"] = RELEASED_PRESET
+    preset: Released = RELEASED_PRESET
     strength: Share = strength(0.75)
     frames_at_once: int = parameter(
         8,

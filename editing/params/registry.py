@@ -18,6 +18,7 @@ from regrain.editing.errors import (
     shorten,
     suggest,
 )
+from regrain.editing.media.lazy_frames import Texts
 from regrain.editing.params.base import MethodParams
 from regrain.editing.params.fatezero import FateZeroParams
 from regrain.editing.params.flow_regions import FlowRegionsParams
@@ -87,25 +88,20 @@ class Method:
     paper: str
     Params: type[MethodParams]
     needs: frozenset[str]
-    stages: tuple[str, ...] = ("inverting", "editing", "decoding")
+    stages: Texts = ("inverting", "editing", "decoding")
     entry: str = ""
     several: bool = False
     anchors: int = 2
     setup: str = ""
     does: str = ""
-    changes: tuple[str, ...] = ()
+    changes: Texts = ()
     sees_pictures: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "entry", self.entry or f"regrain.editing.methods.{self.name}:run"
-        )
 
     @property
     def run(self) -> Callable[..., Iterator[Any]]:
         """The recipe `(backbone, request, params, window)`; imports it, and torch with
         it."""
-        return _imported(self.entry)
+        return _imported(self.entry or f"regrain.editing.methods.{self.name}:run")
 
     @property
     def prepare(self) -> Callable[..., Generator[Any, None, Any]] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from regrain.editing.errors import RequestError
-from regrain.editing.params.base import guidance, steps, strength
+from regrain.editing.params.base import Reach, guidance, steps, strength
 from regrain.editing.params.flow_regions import BoundParams, shift, span
 from regrain.editing.params.written import Share, parameter
 
@@ -45,7 +45,7 @@ class VaceParams(BoundParams):
         "draw in few.",
         group="Flow",
     )
-    mask: Literal["exact", "hull", "box"] = parameter(
+    mask: Reach = parameter(
         "hull",
         "Area of a region",
         "What is drawn anew: the mask, which forces the old shape, its hull, or the box around it.",
@@ -101,7 +101,7 @@ class VaceParams(BoundParams):
         return self.match
 
     @property
-    def reach(self) -> Literal["exact", "hull", "box"]:
+    def reach(self) -> Reach:
         """See `MethodParams`."""
         return self.mask
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from regrain.editing.params.base import RELEASED_PRESET, ByWordsParams
+from regrain.editing.params.base import RELEASED_PRESET, ByWordsParams, Released
 from regrain.editing.params.written import parameter
 
 
@@ -21,7 +21,7 @@ class Vid2VidZeroParams(ByWordsParams):
         },
     }
 
-    preset: Literal["paper", "released"] = RELEASED_PRESET
+    preset: Released = RELEASED_PRESET
     inversion: Literal["negative_prompt", "null_text", "plain"] = parameter(
         "negative_prompt",
         "Inversion",

@@ -10,6 +10,7 @@ from regrain.editing.params.base import (
     Estimator,
     InvertedParams,
     ModulatedParams,
+    Released,
 )
 from regrain.editing.params.written import (
     ATTENTION_SPAN,
@@ -43,7 +44,7 @@ class VideoGrainParams(AgainParams, ModulatedParams, InvertedParams):
     }
     NEEDS = {"control": "control", "inject_until": "features"}
 
-    preset: Literal["paper", "released"] = RELEASED_PRESET
+    preset: Released = RELEASED_PRESET
     guidance_half: Literal["cond", "uncond", "both"] = parameter(
         "cond",
         "Half with modulated self-attention",
@@ -86,7 +87,7 @@ class VideoGrainParams(AgainParams, ModulatedParams, InvertedParams):
         group="Motion",
     )
     control: Controls = CONTROL_NETWORKS
-    inversion: Literal["paper", "released"] = parameter(
+    inversion: Released = parameter(
         "paper",
         "Inversion",
         "Noise levels of the inversion: the paper's, or the release's, with one step less.",

@@ -15,9 +15,11 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema
 
-from regrain.editing.media.lazy_frames import Numbers
+from regrain.editing.media.lazy_frames import Numbers, Texts
 
 KINDS = ("canny", "depth", "pose")
+Range = tuple[float | int, float | int]
+"""Least and greatest number."""
 MAX_EMPHASIS = 20
 MAX_WRITTEN = 2000  # characters of a parameter
 _AUTO = (5, 20)
@@ -71,7 +73,7 @@ def parameter(
     default: object,
     title: str,
     description: str,
-    span: tuple[float | int, float | int] | None = None,
+    span: Range | None = None,
     *,
     group: str = "More",
     reach: int | None = None,
@@ -102,7 +104,7 @@ def parameter(
     )
 
 
-def read_words(given: object) -> tuple[str, ...]:
+def read_words(given: object) -> Texts:
     """Read words: `a cat, the grass`, or a list of them."""
     expected = "expected words separated by commas, or a list of words"
     parts = _parts(given, expected)
@@ -310,9 +312,7 @@ def _write_emphasis(emphasis: Iterable[Emphasis]) -> str:
 
 Share = Annotated[float, Field(ge=0, le=1)]
 _TEXT = WithJsonSchema({"type": "string"})
-Words = Annotated[
-    tuple[str, ...], PlainValidator(read_words), PlainSerializer(_list), _TEXT
-]
+Words = Annotated[Texts, PlainValidator(read_words), PlainSerializer(_list), _TEXT]
 KeyFrames = Annotated[
     KeyChoice, PlainValidator(read_keyframes), PlainSerializer(write_keyframes), _TEXT
 ]

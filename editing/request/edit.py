@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from regrain.editing.media.lazy_frames import Texts
 from regrain.editing.params.registry import METHODS
 from regrain.editing.request.boxes import EXPECTED, MAX_WRITTEN
 from regrain.editing.request.fields import Option, declare
@@ -84,7 +85,7 @@ class Edit:
         ),
         omit_empty=True,
     )
-    more_prompts: tuple[str, ...] = declare(
+    more_prompts: Texts = declare(
         (),
         "Prompts of further edits in the same run.",
         expected=f"at most {MAX_PROMPTS - 1} prompts, none of them empty",
@@ -93,7 +94,7 @@ class Edit:
         omit_empty=True,
         max_length=MAX_PROMPTS - 1,
     )
-    loras: tuple[str, ...] = declare(
+    loras: Texts = declare(
         (),
         "LoRA files added to the model, as NAME@WEIGHT; names as for models.",
         kind="weights",

@@ -27,6 +27,7 @@ from regrain.editing.media.lazy_frames import (
     LazyLabels,
     LazyMasks,
     Masks,
+    Texts,
     few,
 )
 from regrain.editing.models.files.config_keys import PREDICTIONS
@@ -154,7 +155,7 @@ class EditRequest(Draft):
         return compose(self.source_prompt, self.prompt, self.regions)
 
     @property
-    def targets(self) -> tuple[str, ...]:
+    def targets(self) -> Texts:
         """The prompt of every edit of the run: `composed`, then those of
         `more_prompts`."""
         prompts = (self.prompt, *self.more_prompts)

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from regrain.editing.errors import RequestError, from_validation, shorten
+from regrain.editing.params.written import Range
 from regrain.editing.storage.texts import Json
 
 M = TypeVar("M", bound=BaseModel)
@@ -101,7 +102,7 @@ class Declared:
 def declare(
     default: object,
     description: str,
-    span: tuple[float | int, float | int] | None = None,
+    span: Range | None = None,
     **said: Any,
 ) -> Any:
     """Declare a field of a frozen dataclass.

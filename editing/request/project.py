@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from regrain.editing.boundary import boundary, given_path
+from regrain.editing.boundary import AnyPath, boundary, given_path
 from regrain.editing.errors import ModelError, RequestError, from_validation, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.images import ImageClip, read_picture
@@ -124,7 +124,7 @@ def schema() -> Json:
 
 
 def load_project(
-    path: str | Path, check_clip: Callable[[Clip], None] | None = None
+    path: AnyPath, check_clip: Callable[[Clip], None] | None = None
 ) -> EditRequest:
     """Read and check a project folder; needs no model and loads no torch.
 
@@ -178,7 +178,7 @@ def load_project(
     return EditRequest(clip, labels, tuple(regions), **vars(edit) | found)
 
 
-def uses(path: str | Path) -> list[Path]:
+def uses(path: AnyPath) -> list[Path]:
     """Return unchecked paths of a project's clip, masks, adapter and pictures; see
     `load_project`."""
     folder = _folder(path)
@@ -189,7 +189,7 @@ def uses(path: str | Path) -> list[Path]:
     return [stored(folder, name) for name in names if name]
 
 
-def overlapping_masks(path: str | Path) -> Path | None:
+def overlapping_masks(path: AnyPath) -> Path | None:
     """Return the folder of a project's masks if it has one per region, so that masks
     may overlap."""
     folder = _masks_path(Path(path), _parse(Path(path) / FILE))
@@ -200,7 +200,7 @@ def overlapping_masks(path: str | Path) -> Path | None:
 
 def save_project(
     request: EditRequest,
-    path: str | Path,
+    path: AnyPath,
     overlapping: Mapping[int, np.ndarray | LazyFrames] | None = None,
 ) -> None:
     """Write a request as a project folder that `load_project` reads back to the same
@@ -327,7 +327,7 @@ def check_project_path(folder: Path) -> None:
         )
 
 
-def _folder(path: str | Path) -> Path:
+def _folder(path: AnyPath) -> Path:
     folder = given_path(path, "project")
     return folder.parent if folder.name == FILE else find_project(folder)
 

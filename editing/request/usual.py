@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from regrain.editing.media.images import read_picture
+from regrain.editing.media.lazy_frames import Texts
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.location import (
     BUILT_IN_FAST,
@@ -34,7 +35,7 @@ class Way(NamedTuple):
     """A method, and what is added to the model for it, as in `Edit`."""
 
     method: str
-    loras: tuple[str, ...] = ()
+    loras: Texts = ()
     motion: str = ""
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from regrain.editing.media.labels import Labels
-from regrain.editing.media.lazy_frames import evenly
+from regrain.editing.media.lazy_frames import Texts, evenly
 from regrain.editing.models.files.words import with_article
 from regrain.editing.params.phrases import words as words_of
 from regrain.editing.request.boxes import Edges
@@ -148,7 +148,7 @@ def _different(
     return [text for key, text in each.items() if key]
 
 
-def _content(text: str) -> tuple[str, ...]:
+def _content(text: str) -> Texts:
     """Return the words by which a phrase is told from others."""
     return tuple(word.text for word in words_of(text) if word.text not in _ARTICLES)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from regrain.editing.boundary import AnyPath
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.lazy_frames import AnyLabels, LazyFrames
 from regrain.editing.media.mask_pictures import Colors, palette
@@ -15,7 +16,7 @@ from regrain.editing.media.writing import write_lossless, write_video
 
 def write_mask_video(
     labels: AnyLabels,
-    path: str | Path,
+    path: AnyPath,
     fps: Fraction,
     colors: Colors,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
-from regrain.editing.boundary import boundary, check_regular
+from regrain.editing.boundary import AnyPath, boundary, check_regular
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.lazy_frames import Mask, Rgb
 from regrain.editing.storage.devices import choose_device
@@ -56,7 +56,7 @@ PUBLISHED = {
 _FILES = " or ".join(file for _, file, _ in PUBLISHED.values())
 
 
-def embed(image: Rgb, model: str | Path | None = None) -> Embedded:
+def embed(image: Rgb, model: AnyPath | None = None) -> Embedded:
     """Encode a frame with a first SAM; see `segmentation.click.embed`."""
     name = str(model or BUILT_IN_SAM)
     return _frames.get(image, name, lambda: _encode(image, name))
@@ -143,7 +143,7 @@ def _logits(
         return sam.postprocess_masks(whole, frame.input_size, size)[:, 0].numpy()
 
 
-def load_sam(model: str | Path | None = None) -> Sam:
+def load_sam(model: AnyPath | None = None) -> Sam:
     """Load a SAM network, for `model` of `segment`, and keep it for the process.
 
     Raises:

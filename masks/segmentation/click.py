@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
+from regrain.editing.boundary import AnyPath
 from regrain.editing.errors import DoubtWarning, MaskError, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.lazy_frames import Mask, Rgb, Shape, Size
@@ -61,7 +62,7 @@ def segment(
     index: int | None = None,
     method: str = "sam",
     strokes: Sequence[BrushStroke] = (),
-    model: str | Path | None = None,
+    model: AnyPath | None = None,
     clip: Clip | None = None,
     frame: int = 0,
     doubt: Doubt = trusting,
@@ -222,7 +223,7 @@ def _resized(values: np.ndarray, shape: Shape) -> np.ndarray:
     return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_AREA)
 
 
-def embed(image: Rgb, model: str | Path | None = None) -> Embedded:
+def embed(image: Rgb, model: AnyPath | None = None) -> Embedded:
     """Encode a frame with SAM. The last frames are kept, so that the same pixels are
     encoded only once.
 
