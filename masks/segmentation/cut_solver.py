@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
+from regrain.editing.media.labels import around_of
 from regrain.editing.media.lazy_frames import Mask
 from regrain.masks.segmentation.cut_tables import Soft
 
@@ -88,12 +89,7 @@ def _moving_part(x: Soft, evidence: Soft) -> tuple[slice, ...] | None:
     moving = np.where(evidence > 0, x < 1, x > 0) | parting
     if not moving.any():
         return None
-    part = []
-    for places in np.nonzero(moving):
-        first = int(places.min()) - _ITERATIONS - 1
-        last = int(places.max()) + _ITERATIONS + 1
-        part.append(slice(max(0, first), last + 1))
-    return tuple(part)
+    return around_of(moving.view(np.uint8), _ITERATIONS + 1)
 
 
 def distance(seeds: Mask, cost: Soft) -> Soft:
