@@ -9,7 +9,6 @@ from PIL import Image
 from regrain.editing.media.lazy_frames import Grey, Rgb
 from regrain.editing.media.mask_pictures import palette
 
-Frame = Rgb
 _WASH = 0.42  # opacity of a region's colour
 _RIM = 0.95  # opacity of it at the rim
 _BRIGHTNESS = 0.45  # least mean of a colour on a darkened frame

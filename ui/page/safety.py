@@ -19,8 +19,8 @@ from PIL import Image
 
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import ModelError, RequestError
+from regrain.editing.media.lazy_frames import Rgb
 from regrain.editing.models.files.location import BUILT_IN_MODEL
-from regrain.editing.pipeline.pictures import Frame
 from regrain.editing.recipe.events import Event, Finished, Preview, Ready
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.devices import choose_device
@@ -115,7 +115,7 @@ def load_checker(folder: Path) -> Any:
     return checker.eval().to(choose_device())
 
 
-def flags(checker: Any, frames: Iterator[Frame]) -> bool:
+def flags(checker: Any, frames: Iterator[Rgb]) -> bool:
     """Return whether any of these frames does not pass."""
     import torch
 
@@ -132,7 +132,7 @@ def flags(checker: Any, frames: Iterator[Frame]) -> bool:
     return False
 
 
-def squares(frame: Frame, side: int) -> list[np.ndarray]:
+def squares(frame: Rgb, side: int) -> list[np.ndarray]:
     """Return squares that cover a frame, as CLIP reads them: float32 [3, side,
     side]."""
     height, width = frame.shape[:2]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from regrain.editing.pipeline.pictures import Frame
+from regrain.editing.media.lazy_frames import Rgb
 
 MAX_AGE = 3600.0  # seconds without use after which a page's files go
 _CLIP = "clip-"
@@ -132,12 +132,12 @@ def link_tree(
     )
 
 
-def data_url(frame: Frame, side: int, quality: int = 82) -> str:
+def data_url(frame: Rgb, side: int, quality: int = 82) -> str:
     """Return a data URL of a frame, scaled down to at most `side` pixels."""
     return as_url(shrunk(frame, side), "jpeg", quality=quality)
 
 
-def shrunk(frame: Frame, side: int) -> Image.Image:
+def shrunk(frame: Rgb, side: int) -> Image.Image:
     """Return a frame scaled down to at most `side` pixels."""
     image = Image.fromarray(frame)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)

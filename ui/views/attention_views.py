@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 
 from regrain.editing.attention.averages import PICTURE, RegionAttention
+from regrain.editing.media.lazy_frames import Rgb
 from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.params.base import ModulatedParams
 from regrain.editing.params.registry import METHODS
-from regrain.editing.pipeline.pictures import Frame, heat, washed
+from regrain.editing.pipeline.pictures import heat, washed
 from regrain.editing.recipe.events import EditResult, Preview
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.request.region import Region, called
@@ -142,7 +143,7 @@ def words(outcome: EditResult) -> WordsView | None:
 
 
 def _word_rows(
-    maps: Mapping[str, np.ndarray], frames: Mapping[int, Frame]
+    maps: Mapping[str, np.ndarray], frames: Mapping[int, Rgb]
 ) -> list[WordMaps]:
     """Show the attention on each word as heat over some frames."""
     rows = []
