@@ -25,6 +25,7 @@ from regrain.editing.cli.commands import (
 from regrain.editing.errors import MaskError, RequestError, shorten
 from regrain.editing.media.clip import DRAWN, check_inside
 from regrain.editing.media.labels import read_labels
+from regrain.editing.media.lazy_frames import Texts
 from regrain.editing.media.reading import open_clip
 from regrain.editing.storage.folders import check_apart
 from regrain.masks.io.files import (
@@ -61,15 +62,8 @@ _FINDER = (
     "By default sam on drawn clips, else a published SAM or cuts."
 )
 _TRACKER = "What follows masks. By default cuts."
-# Options that several commands have.
-_AnyMasks = Annotated[
-    Path, Argument(help="Folder of pictures, picture, .json file or mask video.")
-]
 _OUT = "Folder, or .json, .mkv (lossless) or .mp4 file for the masks."
-_Out = Annotated[Path, Option("--out", "-o", help=_OUT)]
 _COLOR = "Colour of a label in a video; repeatable."
-_Colors = Annotated[list[str] | None, Option(metavar="LABEL=#RRGGBB", help=_COLOR)]
-_Fps = Annotated[float, Option(min=0.1, max=240, help="Frames per second of a video.")]
 
 
 @app.command()
@@ -163,10 +157,16 @@ def track(
 
 @app.command()
 def convert(
-    masks: _AnyMasks,
-    out: _Out,
-    color: _Colors = None,
-    fps: _Fps = 8.0,
+    masks: Annotated[
+        Path, Argument(help="Folder of pictures, picture, .json file or mask video.")
+    ],
+    out: Annotated[Path, Option("--out", "-o", help=_OUT)],
+    color: Annotated[
+        list[str] | None, Option(metavar="LABEL=#RRGGBB", help=_COLOR)
+    ] = None,
+    fps: Annotated[
+        float, Option(min=0.1, max=240, help="Frames per second of a video.")
+    ] = 8.0,
 ) -> None:
     """Convert masks to another form: indexed PNG files, COCO JSON, or a video."""
     check_out(out, masks)
@@ -213,9 +213,7 @@ def _parse_clicks(texts: list[str]) -> Clicks:
     return clicks
 
 
-def _parse_labelled(
-    option: str, form: str, text: str, expected: str
-) -> tuple[str, ...]:
+def _parse_labelled(option: str, form: str, text: str, expected: str) -> Texts:
     """Return the groups of the regular expression `form`, the first of which is a
     label."""
     found = re.fullmatch(form, text.strip(), re.ASCII)

@@ -124,7 +124,7 @@ def correct(
         tracker,
     )
     for frame, found, changed in tracked:
-        old = before.read(frame, frame + 1)[0]
+        old = before[frame]
         new = old.copy()
         for label in changed:
             # What the region gives up goes to whatever was seen there.
@@ -194,5 +194,5 @@ def _tracked(
 
 
 def _masks_at(labels: Labels, frame: int) -> ByLabel:
-    seen = labels.read(frame, frame + 1)[0]
+    seen = labels[frame]
     return {label: seen == label for label in sorted(labels.present)}

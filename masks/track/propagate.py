@@ -14,7 +14,7 @@ import numpy as np
 
 from regrain.editing.errors import MaskError
 from regrain.editing.media.clip import Clip, check_inside, resize
-from regrain.editing.media.lazy_frames import Grey, Mask, Rgb, Shape, Size
+from regrain.editing.media.lazy_frames import Grey, Mask, Rgb, Shape, Size, windows
 from regrain.masks.draw import drop_specks, signed_distance
 from regrain.masks.models.finders import CUTS, find_tracker
 from regrain.masks.segmentation.cut_solver import touching
@@ -234,8 +234,8 @@ def _scaled(mask: Mask, size: Size) -> Mask:
 def _read(clip: Clip, order: range, size: Size) -> Iterator[tuple[int, Rgb]]:
     """Yield frames in order, read by window, since a video file cannot be read
     backwards one by one."""
-    for first in range(0, len(order), _WINDOW):
-        window = order[first : first + _WINDOW]
+    for start, stop in windows(len(order), _WINDOW):
+        window = order[start:stop]
         low = min(window)
         frames = resize(clip.read(low, max(window) + 1), size)
         for index in window:
