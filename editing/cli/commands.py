@@ -121,7 +121,7 @@ def _called(app: typer.Typer, name: str, arguments: list[str] | None) -> int:
             typer.echo("stopped", err=True)
         return code
     except EditingError as error:
-        said = str(error)
+        said = error
     except _UsageError as error:
         said = _explain_usage(error)
     except OSError as error:
@@ -149,15 +149,16 @@ def _check_filled(arguments: Sequence[str]) -> None:
             raise RequestError(field, said)
 
 
-def _explain_machine(error: ImportError | MemoryError | RuntimeError) -> str:
+def _explain_machine(error: ImportError | MemoryError | RuntimeError) -> EditingError:
     """Say what a machine is short of, or an installation lacks; other errors are raised
     again."""
     if short := shortage(error):
-        return f"machine: {short}"
+        return EditingError("machine", short)
     if not isinstance(error, ImportError):
         raise error
     problem = next(problems(), f"{error.name or 'A library'} cannot be imported.")
-    return f"installation: {problem} Run `pip install --upgrade regrain`."
+    said = f"{problem} Run `pip install --upgrade regrain`."
+    return EditingError("installation", said)
 
 
 def warn(said: Iterable[str]) -> None:
@@ -190,38 +191,34 @@ def parse_settings(settings: Sequence[str]) -> Content:
     return result
 
 
-def _explain_usage(error: Any) -> str:
+def _explain_usage(error: Any) -> EditingError:
     facts = vars(error)
     parameter = facts.get("param")
     field = parameter.opts[0] if parameter else facts.get("option_name") or "usage"
     said = " ".join(error.format_message().split()).rstrip(".")
     unknown = re.search(r"No such (?:option|command):? '?(?P<name>[\w-]+)", said)
     if unknown and (left := instead(unknown["name"])):
-        return str(EditingError(unknown["name"], left))
+        return EditingError(unknown["name"], left)
     for phrase, plain in _PHRASES:
         said = re.sub(phrase, plain, said)
     short = textwrap.shorten(said, _LONGEST)
-    return str(EditingError(field, f"{short}. See --help."))
+    return EditingError(field, f"{short}. See --help.")
 
 
-def _explain_failed_file(error: OSError) -> str:
+def _explain_failed_file(error: OSError) -> EditingError:
     if short := shortage(error):
-        return f"machine: {short}"
+        return EditingError("machine", short)
     if is_of_disk(error):
-        return str(
-            EditingError(
-                "disk",
-                f"It cannot be written ({error.strerror}). Free some space, or choose "
-                "another folder.",
-            )
+        return EditingError(
+            "disk",
+            f"It cannot be written ({error.strerror}). Free some space, or choose "
+            "another folder.",
         )
     name = "the output"
     if isinstance(error.filename, str | bytes):
         name = Path(os.fsdecode(error.filename)).name
     reason = error.strerror or "unknown reason"
-    return str(
-        EditingError(
-            "file",
-            f"{shorten(name)} cannot be used: {reason}. Use another file or folder.",
-        )
+    return EditingError(
+        "file",
+        f"{shorten(name)} cannot be used: {reason}. Use another file or folder.",
     )
