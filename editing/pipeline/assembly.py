@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import lcm, prod
 
@@ -28,6 +28,7 @@ from regrain.editing.media.lazy_frames import (
     Numbers,
     Rgb,
     RgbFrames,
+    read_some,
     windows,
 )
 from regrain.editing.models.backbone import Backbone
@@ -37,6 +38,7 @@ from regrain.editing.motion.smoothing import steady
 from regrain.editing.params.registry import METHODS, Method
 from regrain.editing.pipeline.focus import Placed, find_cuts
 from regrain.editing.pipeline.window_results import (
+    Maps,
     draft_key,
     load_draft,
     maps_of,
@@ -54,7 +56,7 @@ from regrain.editing.recipe.events import (
 )
 from regrain.editing.recipe.looking import run_looking
 from regrain.editing.recipe.window import WindowFrames, WindowResult, working_frames
-from regrain.editing.request.frame_subset import chosen, pick, read_some
+from regrain.editing.request.frame_subset import chosen, pick
 from regrain.editing.request.plan import Plan, Window, make_plan
 from regrain.editing.storage.by_name import Weights
 from regrain.editing.storage.memory import FRAMES_AT_ONCE
@@ -188,7 +190,7 @@ class WindowRunner:
         params = self.placed.params
         several = len(self.plan.windows) > 1
         mask = request.edited_mask
-        if several and not any(mask.read(key, key + 1).any() for key in window.keys):
+        if several and not any(mask[key].any() for key in window.keys):
             return None
         frames = self._frames(window, before)
         part = pick(request, frames.numbers)
@@ -247,7 +249,7 @@ class Assembly:
         count = len(request.targets) + self._rebuilds
         self._frames = [DiskFrames(height, width) for _ in range(count)]
         # Of each window, how many key frames it has, and their maps.
-        self._maps: list[tuple[int, Mapping[str, np.ndarray]]] = []
+        self._maps: list[tuple[int, Maps]] = []
         self._parts: dict[str, Heat] = {}
         self._control: DiskFrames | None = None
         # The shot of the last window, its last key frame, and that frame of each of
@@ -296,7 +298,7 @@ class Assembly:
         flow = self._placed.params.motion_estimate
         is_edit = number < len(self._placed.request.targets)
         if deviation and latents is not None and is_edit:
-            source = (self._source.read(key, key + 1)[0] for key in keys)
+            source = (self._source[key] for key in keys)
             drawn = steady(drawn, source, deviation, flow)
         if len(keys) == keys[-1] + 1 - self.done:  # all frames are key frames
             yield from drawn
@@ -399,10 +401,10 @@ class Assembly:
         frames = [*map(self._large, self._frames)]
         edits = frames[: len(self._placed.request.targets)]
         near = list(self._plan.nearest)
-        known: dict[str, np.ndarray] = {}
+        known: Maps = {}
         for _, maps in self._maps:
             known.update(maps)
-        joined: dict[str, np.ndarray] = {}
+        joined: Maps = {}
         for name, like in known.items():
             parts = [
                 maps.get(name, np.zeros((count, *like.shape[1:]), like.dtype))

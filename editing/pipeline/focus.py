@@ -181,7 +181,14 @@ def asked_boxes(
     def find(regions: Sequence[Region]) -> Boxes:
         edges = _edges(request, regions)
         fps = float(request.clip.fps)
-        return find_boxes(edges, size, cuts, fps, focus, fit)
+        return find_boxes(
+            edges,
+            size,
+            cuts,
+            fps,
+            focus,
+            fit,
+        )
 
     if focus.kind == "each" and len(request.edited) > 1:
         in_order = sorted(request.edited, key=lambda region: region.label)
@@ -201,9 +208,9 @@ def _edges(request: EditRequest, regions: Sequence[Region]) -> Edges:
     for region in regions:
         reach = (region.margin or 0) + _FADE
         parts.append(extents[region.label] + np.array([-reach, -reach, reach, reach]))
-    lows = np.fmin.reduce([part[:, :2] for part in parts])
-    highs = np.fmax.reduce([part[:, 2:] for part in parts])
-    edges = np.concatenate([lows, highs], 1)
+    lows = np.fmin.reduce(parts)
+    highs = np.fmax.reduce(parts)
+    edges = np.concatenate([lows[:, :2], highs[:, 2:]], 1)
     return edges.clip(0, np.array([*size, *size]))
 
 

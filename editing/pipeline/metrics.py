@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from functools import partial
 from itertools import pairwise, product
 
@@ -24,7 +24,7 @@ from regrain.editing.media.lazy_frames import (
     windows,
 )
 from regrain.editing.motion.flow import estimate_both, occluded_once, warp
-from regrain.editing.recipe.events import EditResult, Progress
+from regrain.editing.recipe.events import EditResult, Progress, Steps
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.texts import Content
 from regrain.editing.storage.threads import each
@@ -81,9 +81,7 @@ def measure(result: EditResult, request: EditRequest) -> Metrics:
         return stop.value
 
 
-def measuring(
-    result: EditResult, request: EditRequest
-) -> Generator[Progress, None, Metrics]:
+def measuring(result: EditResult, request: EditRequest) -> Steps[Metrics]:
     """Compute the `metrics` of report.json; yields how far it is. The request's labels
     say where regions are.
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from regrain.editing.boundary import looking_on
+from regrain.editing.boundary import AnyPath, looking_on
 from regrain.editing.errors import RequestError, shorten, suggest
 from regrain.editing.media.clip import Clip, resize, resize_labels, within
 from regrain.editing.media.images import ImageClip
@@ -215,7 +215,7 @@ def write_outputs(
     result: EditResult,
     request: EditRequest,
     report: Values,
-    out: str | Path,
+    out: AnyPath,
     formats: Collection[str] = (),
     whole: bool | Clip = False,
 ) -> Values:
@@ -317,7 +317,7 @@ def write_format(name: str, layers: Layers, path: Path) -> None:
 def write_clusters(
     pca: Frames,
     request: EditRequest,
-    out: str | Path,
+    out: AnyPath,
 ) -> None:
     """Write clusters.mp4 (the clip with its regions painted) and pca.mp4 (components as
     RGB) to a project."""
@@ -420,7 +420,7 @@ def _painted(
     colors = {region.label: region.color for region in request.regions}
     edited = [region.label for region in request.edited]
     for index, frame in enumerate(frames):
-        (areas,) = request.areas.read(index, index + 1)
+        areas = request.areas[index]
         if edited_mask is not None and edited:
             areas = np.where(np.isin(areas, edited) & ~edited_mask[index], 0, areas)
         height, width = frame.shape[:2]

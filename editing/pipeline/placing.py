@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 
 from regrain.editing.attention.averages import Heat, RegionAttention, WordAttention
 from regrain.editing.diffusion.blending import differing, matte, over
+from regrain.editing.media.clip import within
 from regrain.editing.media.lazy_frames import (
     AnyLabels,
     Frames,
@@ -85,16 +86,13 @@ class Placing:
         self._before = tuple(before)
         self._edits = edits
         self._backbone = backbone
-        size = np.array(request.clip.size)
-        times = min(1.0, _PREVIEW_SIDE / size.max())
-        small = np.maximum(1, np.round(size * times))
-        width, height = small.astype(int).tolist()
+        small = within(request.clip.size, _PREVIEW_SIDE)
 
         def read(number: int) -> Rgb:
-            return rescale(request.clip.read(number, number + 1)[0], (width, height))
+            return rescale(request.clip.read(number, number + 1)[0], small)
 
         self._small = lru_cache(_PREVIEWED)(read)
-        scale = small / size
+        scale = np.divide(small, request.clip.size)
         corners = placed.boxes[:, :2]
         ends = corners + placed.boxes[:, 2:]
         first = (corners * scale).astype(int)

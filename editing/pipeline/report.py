@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from regrain.editing.media.writing import AI_EDITED
 from regrain.editing.params.registry import Resolved
 from regrain.editing.pipeline.focus import Placed
 from regrain.editing.pipeline.preparation import PreparedRun
-from regrain.editing.recipe.events import EditResult, Progress, Stage, Steps
+from regrain.editing.recipe.events import EditResult, Stage, Steps
 from regrain.editing.request.compose import compose
 from regrain.editing.request.edit_request import EditRequest
 from regrain.editing.storage.memory import peak_memory
@@ -126,9 +126,9 @@ def make_report(
 
 def _until(
     stopped: threading.Event,
-    steps: Generator[Progress, None, Metrics],
+    steps: Steps[Metrics],
     unseen: list[str],
-) -> Generator[Progress, None, Metrics]:
+) -> Steps[Metrics]:
     """Return the result of `steps`, or {} if they are stopped or fail; see
     `looking_on`."""
     with looking_on("measurement", unseen):

@@ -4,7 +4,7 @@ it was in."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from operator import attrgetter
 
@@ -31,6 +31,8 @@ _LATER = {
     "window",
     "frames_at_once",
 }
+Maps = dict[str, np.ndarray]
+"""Maps by kind and name."""
 # Kinds of maps: of a region before and after the edit, of a word in each prompt, of a
 # step; and pictures that control networks read.
 _MAPS = ("before", "after", "source", "edit", "step", "control")
@@ -92,7 +94,7 @@ def _digest(frames: Iterable[np.ndarray]) -> str:
     return found.hexdigest()
 
 
-def maps_of(draft: WindowResult) -> dict[str, np.ndarray]:
+def maps_of(draft: WindowResult) -> Maps:
     """Return all maps of a draft but those of parts of the schedule, by kind and name
     (`before/horse`), and its control pictures."""
     attention = draft.attention
@@ -113,9 +115,9 @@ def maps_of(draft: WindowResult) -> dict[str, np.ndarray]:
     return maps
 
 
-def with_maps(draft: WindowResult, maps: Mapping[str, np.ndarray]) -> WindowResult:
+def with_maps(draft: WindowResult, maps: Maps) -> WindowResult:
     """Return a draft with maps as `maps_of` returns them."""
-    kinds: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in _MAPS}
+    kinds: dict[str, Maps] = {kind: {} for kind in _MAPS}
     for path, array in maps.items():
         kind, _, name = path.partition("/")
         kinds[kind][name] = array

@@ -99,8 +99,8 @@ def read_boxes(text: str, frames: int, size: Size) -> Boxes:
     Raises:
         RequestError: A box is not in the frame, or there is not one for each frame.
     """
-    parts = [_BOXES.fullmatch(part.strip()) for part in text.split(",")]
-    starts = [int(part[1] or 0) for part in parts if part]
+    parts = list(_BOXES.finditer(text))
+    starts = [int(part[1] or 0) for part in parts]
     spans = list(pairwise([*starts, frames]))
     if starts[0] != 0 or any(start >= stop for start, stop in spans):
         raise RequestError(
@@ -110,7 +110,6 @@ def read_boxes(text: str, frames: int, size: Size) -> Boxes:
         )
     boxes = np.zeros((frames, 4), np.int64)
     for part, (start, stop) in zip(parts, spans, strict=True):
-        assert part, "read_focus refuses what is no box"
         numbers = part[4].split("+")[1:]
         places = np.array(numbers, np.int64).reshape(-1, 2)
         if len(places) not in (1, stop - start):

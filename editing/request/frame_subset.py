@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.labels import Labels
-from regrain.editing.media.lazy_frames import LazyFrames, LazyRgb, Read, frames_of
+from regrain.editing.media.lazy_frames import (
+    LazyFrames,
+    LazyRgb,
+    frames_of,
+    read_some,
+)
 from regrain.editing.request.boxes import read_boxes, read_focus, write_boxes
 from regrain.editing.request.edit_request import EditRequest
 
@@ -65,13 +69,3 @@ def chosen(frames: LazyFrames, numbers: Sequence[int]) -> LazyFrames:
         np.uint8,
         lambda start, stop: read_some(frames.read, numbers[start:stop]),
     )
-
-
-def read_some(read: Read, numbers: Sequence[int]) -> np.ndarray:
-    """Read frames by their numbers, neighbours at once."""
-    if not numbers:
-        return read(0, 0)
-    breaks = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
-    runs = pairwise([0, *breaks, len(numbers)])
-    found = [read(numbers[start], numbers[stop - 1] + 1) for start, stop in runs]
-    return np.concatenate(found) if breaks else found[0]
