@@ -262,6 +262,7 @@ def edit_tensors(seed: int, side: int = WHOLE) -> dict[str, Tensor] | None:
         "pictures": torch.from_numpy(source),
         "truth": torch.from_numpy(np.where(edited[..., None], drawn, source)),
         "inside": edited_cells(request, backbone.device)(grid.size)[0].to(torch.int8),
+        "ground": _ground(edit, edited, grid.size),
         "words": layout.words.to(torch.int8),
         "text": texts["cond"].vectors[0].half(),
     }
@@ -269,6 +270,16 @@ def edit_tensors(seed: int, side: int = WHOLE) -> dict[str, Tensor] | None:
         tokens = grid.at(site).tokens
         tensors[f"codes{tokens}"] = layout.codes(site)[0].to(torch.int8)
     return {name: value.detach() for name, value in tensors.items()}
+
+
+def _ground(edit: DrawnEdit, edited: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Return how much of each cell is edited and shows nobody in the truth, int8
+    [1, height, width] of 0 to 100."""
+    is_ground = edited & (edit.view.labels(edit.truth) == 0)
+    share = cv2.resize(
+        is_ground.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA
+    )
+    return torch.from_numpy(np.round(share * 100).astype(np.int8))[None]
 
 
 @cache

@@ -59,6 +59,8 @@ WORDLESS = 0.15  # share of the samples
 PURE = 0.15  # share of the samples that begin from pure noise
 LEAST_LEVEL, NOISIEST = 60, 999
 MOST_WEIGHT = 4.0  # of low levels
+GROUND = 1.5  # more weight of ground, where the eye sees a haze of the old thing
+FALL = 0.4  # share of the samples over which the rate falls
 OUTSIDE = 0.05  # weight of what is not edited
 VARIANCE = 0.16  # of latents inside the regions, about
 HELD_OUT = range(700, 708)
@@ -201,7 +203,8 @@ def loss_of(
     noisy = a * wanted + s * noise
     from_noise = t == NOISIEST
     x = torch.where(from_noise[:, None, None, None], noise, noisy)
-    area = rows["inside"].float() + OUTSIDE
+    ground = rows["ground"].float() / 100
+    area = rows["inside"].float() * (1 + GROUND * ground) + OUTSIDE
     ratio = 1 / s.square()
     weight = area * ratio.clamp(max=MOST_WEIGHT)
     found = network.x0(rows, x, t)
@@ -333,7 +336,7 @@ class Training:
         began = time.monotonic()
         while run.done < (samples := self._samples(began)):
             rng = batch_rng(args.seed, run.done, args.rows)
-            run.pace(args.rate, samples, warm=50 * args.rows)
+            run.pace(args.rate, samples, warm=50 * args.rows, fall=FALL)
             # of all workers together, which wait for each other
             alike = batch_rng(args.seed, run.done, 0)
             is_whole = bool(torch.rand((), generator=alike) < WHOLES)

@@ -210,16 +210,16 @@ class Run:
             self._load()
         self._first, self._started = self.done, time.time()
 
-    def pace(self, peak: float, samples: float, warm: int) -> None:
+    def pace(self, peak: float, samples: float, warm: int, fall: float = 0.2) -> None:
         """Set the learning rate: it rises over `warm` samples, stays, and falls to 2 %
-        over the last fifth.
+        over the last of them, `fall` as a share.
 
         So a run may be lengthened, and the beginnings of two runs of different lengths
         be compared.
         """
-        fall = max(0.02, min(1.0, 5 * (1 - self.done / samples)))
+        left = max(0.02, min(1.0, (1 - self.done / samples) / fall))
         for group in self.optimiser.param_groups:
-            group["lr"] = peak * min(1.0, (self.done + 1) / warm) * fall
+            group["lr"] = peak * min(1.0, (self.done + 1) / warm) * left
 
     def step(self, loss: Tensor, batch: int) -> None:
         """Train on one batch of `batch` samples, and on those of the other workers."""
