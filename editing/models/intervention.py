@@ -172,10 +172,24 @@ def checkpointed(again: Callable[[], AbstractContextManager]) -> Patch:
         def recompute(module: nn.Module, *args: object) -> object:
             return checkpoint(module, *args, use_reentrant=False, context_fn=contexts)
 
-        unet.enable_gradient_checkpointing(recompute)
+        changes = {
+            "gradient_checkpointing": True,
+            "_gradient_checkpointing_func": recompute,
+        }
+        parts = [
+            part for part in unet.modules() if hasattr(part, "gradient_checkpointing")
+        ]
+        before = [vars(part).copy() for part in parts]
+        for part in parts:
+            vars(part).update(changes)
         try:
             yield
         finally:
-            unet.disable_gradient_checkpointing()
+            for part, had in zip(parts, before, strict=True):
+                for name in changes:
+                    if name in had:
+                        vars(part)[name] = had[name]
+                    else:
+                        del vars(part)[name]
 
     return patch

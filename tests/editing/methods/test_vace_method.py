@@ -169,7 +169,7 @@ def test_a_picture_is_cut_out_on_white():
     assert found[1, 1].tolist() == [10, 20, 30]
     assert found[0, 0].tolist() == [255, 255, 255]
     assert found[2, 3].tolist() == [206, 208, 210]
-    assert np.array_equal(cut_out(picture * [1, 1, 1, 0]), picture[..., :3])
+    assert np.array_equal(cut_out(picture * np.uint8([1, 1, 1, 0])), picture[..., :3])
 
 
 # --- What is drawn anew, and what it keeps
