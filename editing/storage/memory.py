@@ -126,12 +126,12 @@ class Need(NamedTuple):
         return ", block by block" if comes_in_blocks(self.weights, there) else ""
 
 
-def fits(bytes: float, free: float) -> bool:
+def fits(bytes: int | float, free: int | float) -> bool:
     """Tell whether so many bytes are no more than a piece may have of what is free."""
     return bytes <= _SHARE * free
 
 
-def comes_in_blocks(weights: float, free: float) -> bool:
+def comes_in_blocks(weights: float, free: int | float) -> bool:
     """Tell whether so many GiB are more than a piece may have of a card."""
     return not fits(weights * 2**30, free)
 

@@ -109,7 +109,8 @@ def test_a_training_goes_on_from_what_was_shipped(plain, tmp_path):
 
 
 def test_the_loss_weighs_what_is_edited(plain, monkeypatch, no_grad):
-    """A network that draws the truth has none; what is wrong outside counts little."""
+    """A network that draws the truth has none; what is wrong outside counts little, and
+    where an old thing was most."""
     rows = rows_of(plain, edit_of_part_of_the_frame(3), side=128)
     network = Network(plain.unet, plain)
 
@@ -121,9 +122,13 @@ def test_the_loss_weighs_what_is_edited(plain, monkeypatch, no_grad):
 
     assert loss(0.0) == 0
     inside = rows["inside"].float()
-    share = inside.mean()
-    outside = loss(1 - inside) / (1 - share)
-    assert float(outside / (loss(inside) / share)) == pytest.approx(0.05 / 1.05)
+    ground = rows["ground"].float() / 100
+    outside = loss(1 - inside) / (1 - inside).sum()
+    assert 0 < ground.mean() < inside.mean()
+    for cells in (inside * (ground == 0), inside * (ground > 0)):
+        each = loss(cells) / cells.sum()
+        weight = 1.05 + 1.5 * (cells * ground).sum() / cells.sum()
+        assert float(outside / each) == pytest.approx(float(0.05 / weight))
 
 
 def test_without_words_nothing_is_bound(plain):
