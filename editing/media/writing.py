@@ -86,6 +86,7 @@ def write_video(
         "x264-params": "mbtree=0",
     }
     if width * height > PLATE:
+        # x264 keeps four planes of every frame that it looks back or ahead at
         how |= {"bf": "0", "refs": "1"}
     _write(
         path,
