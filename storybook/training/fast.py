@@ -325,8 +325,8 @@ class Training:
         """Train until there were as many samples, or minutes, as asked for."""
         args = self._args
         run = self.run
-        # a run that goes on, and every worker, draws others
-        first = run.done // args.rows + 300_000 * worker()
+        # a run that goes on, every seed and every worker draw others
+        first = run.done // args.rows + 10_000 * args.seed + 300_000 * worker()
         jobs = drawers(args)
         boxes = Edits(self.backbone, WHOLE // 2, args.held, first, jobs)
         wholes = Edits(self.backbone, WHOLE, args.held // 4, first + 150_000, jobs)
