@@ -6,7 +6,13 @@ from itertools import pairwise
 import numpy as np
 
 import regrain
-from regrain.editing.pipeline.metrics import Mean, similarity, squares, warping
+from regrain.editing.pipeline.metrics import (
+    Mean,
+    for_motion,
+    similarity,
+    squares,
+    warping,
+)
 
 source, edited = (regrain.open_clip(path) for path in sys.argv[1:3])
 a, b = source.read(0, len(source)), edited.read(0, len(edited))
@@ -28,7 +34,7 @@ def mean(add, *frames):
 
 def warp_error(video):
     """Measure how far a video is from the motion of the source."""
-    pairs = pairwise(zip(a, video, strict=True))
+    pairs = pairwise(map(for_motion, a, video))
     return mean(lambda pair: warping(pair)[1], pairs).value
 
 

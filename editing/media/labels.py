@@ -725,12 +725,12 @@ def fade_inwards(
 
     out = np.ones(labels.shape, np.float32)
     for frame, opacity in zip(labels, out, strict=True):
-        within = np.isin(frame, list(edited))
+        within = np.isin(frame, list(edited)).view(np.uint8)
         if within.all() or not within.any():
             continue
-        to_edge = cv2.distanceTransform(within.astype(np.uint8), cv2.DIST_L2, 5)
-        depth = to_edge - 0.5
+        around = around_of(within, 1)
+        depth = cv2.distanceTransform(within[around], cv2.DIST_L2, 5) - 0.5
         for label, reach in pixels.items():
-            inside = frame == label
-            opacity[inside] = np.clip(depth[inside] / reach, 0, 1)
+            inside = frame[around] == label
+            opacity[around][inside] = np.clip(depth[inside] / reach, 0, 1)
     return out

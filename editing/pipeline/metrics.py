@@ -99,7 +99,7 @@ def measuring(result: EditResult, request: EditRequest) -> Steps[Metrics]:
         name: defaultdict(Mean) for name in labels if name in result.attention
     }
     cuts = result.plan.cuts if result.plan else ()
-    last: list[_Frame] = []
+    last: list[RgbPair] = []
     shown = (
         result.source,
         result.frames,
@@ -107,15 +107,15 @@ def measuring(result: EditResult, request: EditRequest) -> Steps[Metrics]:
         result.edited_mask,
         request.areas,
     )
-    together = few(WINDOW, result.edited_mask.shape)
-    parts = list(windows(len(result.source), together))
-    for number, (start, stop) in enumerate(parts, 1):
+
+    def add(start: int, stop: int) -> list[RgbPair]:
+        """Measure some frames; return the last of them, for the next ones' motion."""
         read = [frames[start:stop] for frames in shown]
         frames: list[_Frame] = [*zip(*read, strict=True)]
         for alike in each(lambda one: similarity(one[0], one[1], ~one[3]), frames):
             means["similar"].add(alike)
-        both = pairwise(one[:2] for one in [*last, *frames])
-        pairs = enumerate(both, start + 1 - len(last))
+        small = [*last, *(for_motion(*one[:2]) for one in frames)]
+        pairs = enumerate(pairwise(small), start + 1 - len(last))
         moved = (pair for number, pair in pairs if number not in cuts)
         for own, of_edit in each(warping, moved):
             means["own"].add(own)
@@ -130,7 +130,12 @@ def measuring(result: EditResult, request: EditRequest) -> Steps[Metrics]:
             for name, shares in attention.items():
                 area = areas == labels[name]
                 _add_attention(shares, result.attention[name], index, area)
-        last = frames[-1:]
+        return small[-1:]
+
+    together = few(WINDOW, result.edited_mask.shape)
+    parts = list(windows(len(result.source), together))
+    for number, (start, stop) in enumerate(parts, 1):
+        last = add(start, stop)
         yield Progress("measuring", number, len(parts))
     return {
         "outside_psnr": means["outside"].decibels,
@@ -223,13 +228,12 @@ def warping(pair: tuple[RgbPair, RgbPair]) -> tuple[Sum, Sum]:
     before, moved along the source: 0 for an edit that moves exactly like the source.
 
     Mean absolute difference between each frame and the next one warped back by the
-    source's flow, over pixels that the next frame shows, 0..1. Frames are scaled down to
-    at most 1920 pixels.
+    source's flow, over pixels that the next frame shows, 0..1. See `for_motion`.
 
     Source: Lai et al. 2018, arXiv:1808.00449, Sec. 4.3 (with absolute instead of
         squared differences).
     """
-    before, after = (_for_motion(frames) for frames in pair)
+    before, after = pair
     # Always DIS, so that figures of different machines compare.
     forward, backward = estimate_both(before[0][None], after[0][None], "dis")
     shown = (before[0], after[0])
@@ -249,10 +253,10 @@ def warping(pair: tuple[RgbPair, RgbPair]) -> tuple[Sum, Sum]:
     return (of_source, seen), (of_edit, seen)
 
 
-def _for_motion(frames: RgbPair) -> RgbPair:
-    size = within(frames[0].shape[1::-1], _MOTION_SIDE)
-    source, edit = resize(np.stack(frames), size)
-    return source, edit
+def for_motion(source: Rgb, edit: Rgb) -> RgbPair:
+    """Scale a frame and its edit down to at most 1920 pixels a side, for `warping`."""
+    size = within(source.shape[1::-1], _MOTION_SIDE)
+    return resize(source[None], size)[0], resize(edit[None], size)[0]
 
 
 def _planes(frames: Iterable[Rgb]) -> list[Grey]:

@@ -14,7 +14,7 @@ from regrain.editing.media.lazy_frames import Numbers, Size
 from regrain.editing.media.mask_pictures import default_color
 from regrain.editing.request.fields import check_declared, declare, declared
 
-MAX_REACH = 1024  # pixels of a margin or a feather
+MAX_REACH = 2048  # pixels of a margin or a feather: what a page offers, in 8192
 AUTO_MARGIN = 1 / 16
 """Default margin of a region, in shares of the clip's shorter side: it covers the
 softened edge of what is there, and leaves room for ears that are not there yet."""

@@ -66,7 +66,7 @@ class OpenedClip:
     """A clip, ready to be shown and masked.
 
     What is shown is a copy, if the clip is larger than `MAX_SIDE`: all that a page has
-    is in pixels of it, and `ui.session.plates` carries that up to the clip.
+    is in pixels of it, and `ui.values.plates` carries that up to the clip.
     """
 
     name: str  # of the example; empty for one's own clip

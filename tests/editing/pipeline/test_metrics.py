@@ -16,7 +16,7 @@ from regrain.editing.media.clip import resize
 from regrain.editing.media.lazy_frames import DiskFrames, frames_of
 from regrain.editing.motion import flow, known_flows
 from regrain.editing.pipeline import metrics
-from regrain.editing.pipeline.metrics import BEST_PSNR, measure, warping
+from regrain.editing.pipeline.metrics import BEST_PSNR, measure
 from regrain.editing.request import edit_request
 from regrain.editing.request.frame_subset import pick
 from regrain.editing.request.plan import Plan
@@ -88,10 +88,11 @@ def test_motion_of_a_plate_is_that_of_smaller_frames(monkeypatch):
     source = moving(2, 160, 120)
     edit = 255 - moving(2, 160, 120)[::-1]
     small = [resize(frames, (80, 60)) for frames in (source, edit)]
-    expected = warping((*zip(*small, strict=True),))
-    assert warping((*zip(source, edit, strict=True),)) != expected
+    plan = Plan(2, (), ())
+    expected = warp_error(*small, plan)
+    assert warp_error(source, edit, plan) != expected
     monkeypatch.setattr(metrics, "_MOTION_SIDE", 80)
-    assert warping((*zip(source, edit, strict=True),)) == expected
+    assert warp_error(source, edit, plan) == expected
 
 
 @pytest.mark.parametrize("frames", [3, 4])
