@@ -671,7 +671,11 @@ def grow_labels(labels: LabelFrames, pixels: Mapping[int, float | int]) -> Label
     import cv2  # slow to import, and seldom needed
 
     out = labels.copy()
-    for frame, grown in zip(labels, out, strict=True):
+    farthest = int(max(pixels.values())) + 1
+    for whole, changed in zip(labels, out, strict=True):
+        reached = around_of(whole, farthest)
+        frame = whole[reached]
+        grown = changed[reached]
         # distance of the nearest label so far
         nearest = np.full(frame.shape, np.inf, np.float32)
         for label, reach in pixels.items():
@@ -715,20 +719,21 @@ def fill_labels(
 def fade_inwards(
     labels: LabelFrames, pixels: Mapping[int, float | int], edited: Collection[int]
 ) -> Float32[np.ndarray, "frames height width"]:
-    """Return the opacity of each pixel: 1, but in the labels of `pixels` rising from 0
-    over so many pixels.
+    """Return the opacity of each pixel of `edited` labels: 1, but in those of `pixels`
+    rising from 0 over so many pixels. Elsewhere it is 0.
 
     It rises from the edge of all `edited` labels together; the border of the frame is
     no edge.
     """
     import cv2  # slow to import, and seldom needed
 
-    out = np.ones(labels.shape, np.float32)
+    out = np.zeros(labels.shape, np.float32)  # of which no memory is taken yet
     for frame, opacity in zip(labels, out, strict=True):
         within = np.isin(frame, list(edited)).view(np.uint8)
-        if within.all() or not within.any():
-            continue
         around = around_of(within, 1)
+        opacity[around] = within[around]
+        if within.all():
+            continue
         depth = cv2.distanceTransform(within[around], cv2.DIST_L2, 5) - 0.5
         for label, reach in pixels.items():
             inside = frame[around] == label

@@ -72,8 +72,7 @@ def write_video(
     Raises:
         ValueError: There is no frame, or not one for each of the times.
     """
-    first, frames = _begun(frames)
-    height, width = first.shape[:2]
+    (width, height), frames = _begun(frames)
     even_size = width + width % 2, height + height % 2
     tags = tags or ColorTags()
     clock = _Clock(fps, times, duration)
@@ -112,8 +111,7 @@ def write_prores(path: Path, frames: Iterable[Rgba], clip: Clip) -> None:
             holds colours and alpha as they are given, so that alpha is straight where
             theirs is.
     """
-    first, frames = _begun(frames)
-    size = first.shape[1::-1]
+    size, frames = _begun(frames)
     clock = _Clock(clip.fps, clip.times, clip.duration)
     how = {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}
     _write(
@@ -129,11 +127,13 @@ def write_prores(path: Path, frames: Iterable[Rgba], clip: Clip) -> None:
     )
 
 
-def _begun(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    """Return the first of some frames, and all of them."""
+def _begun(frames: Iterable[np.ndarray]) -> tuple[Size, Iterator[np.ndarray]]:
+    """Return (width, height) of some frames, and all of them."""
     frames = iter(frames)
     first = next(frames)
-    return first, chain([first], frames)
+    height, width = first.shape[:2]
+    # an iterator keeps no list that it has read
+    return (width, height), chain(iter([first]), frames)
 
 
 def _write(
@@ -149,6 +149,20 @@ def _write(
 ) -> None:
     """Write frames of (width, height), with colour tags and sound; `how` are options of
     the codec. Without tags, colours are as they come."""
+
+    def encoded(pixels: np.ndarray) -> av.VideoFrame:
+        # here, so that no large array is kept while the next is made
+        frame = form.frame_of(pixels)
+        if not tags:
+            return frame
+        return frame.reformat(
+            format=form.pixels,
+            dst_colorspace=tags.matrix,
+            dst_color_range=tags.range,
+            interpolation=EXACT | Interpolation.FULL_CHR_H_INP,
+            threads=1,
+        )
+
     with av.open(
         str(path), "w", format=form.container, options=form.options
     ) as container:
@@ -162,16 +176,7 @@ def _write(
             video.color_primaries = tags.primaries
             video.color_trc = tags.transfer
         with _add_sound(container, sound) as write_sound:
-            for index, pixels in clock.count(frames):
-                frame = form.frame_of(pixels)
-                if tags:
-                    frame = frame.reformat(
-                        format=form.pixels,
-                        dst_colorspace=tags.matrix,
-                        dst_color_range=tags.range,
-                        interpolation=EXACT | Interpolation.FULL_CHR_H_INP,
-                        threads=1,
-                    )
+            for index, frame in clock.count(map(encoded, frames)):
                 container.mux(clock.encode(video, frame, index))
                 write_sound(clock.end(index))
             container.mux(clock.encode(video))
@@ -183,7 +188,8 @@ def _of_rgba(pixels: Rgba) -> av.VideoFrame:
 
 
 def _of_rgb(pixels: Rgb) -> av.VideoFrame:
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+    contiguous = np.ascontiguousarray(pixels)
+    return av.VideoFrame.from_numpy_buffer(contiguous, format="rgb24")
 
 
 def _of_even(pixels: Rgb) -> av.VideoFrame:
@@ -283,7 +289,9 @@ class _Clock:
             stream.time_base = stream.codec_context.time_base = self._unit
         return stream
 
-    def count(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    def count(
+        self, frames: Iterable[av.VideoFrame]
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
         """Number frames, and raise ValueError unless there is one for each of the
         times."""
         if self._times is None:

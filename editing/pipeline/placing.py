@@ -230,12 +230,12 @@ class Compositor:
         With `whole`, boxes show nothing of what is below.
         """
         request = self._request
-        frames = below(start, stop).copy()
-        source = self._source(start, stop)
         inside = request.edited_inside.read(start, stop)
-        shares = np.zeros(frames.shape[:3], np.float32)
         fades = request.opacity
         opacities = None if fades is None else fades.read(start, stop)
+        source = self._source(start, stop)
+        frames = below(start, stop).copy()
+        shares = np.zeros(frames.shape[:3], np.float32)
         for one, size, shown in zip(self._drawn, self._sizes, pictures, strict=True):
             placed = one.placed
             if placed.region is None:

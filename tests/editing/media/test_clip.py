@@ -1,6 +1,7 @@
 import io
 import re
 import struct
+import weakref
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,6 +34,19 @@ def facts(path):
         frames = list(container.decode(video=0))
         (shown,) = {(frame.width, frame.height, frame.format.name) for frame in frames}
         return (*shown, container.streams.video[0].average_rate, len(frames))
+
+
+def test_no_frame_is_kept_while_the_next_is_made(tmp_path):
+    seen = []
+
+    def made(number):
+        assert not any(frame() is not None for frame in seen)
+        frame = np.full((64, 96, 3), number, np.uint8)
+        seen.append(weakref.ref(frame))
+        return frame
+
+    write_video(tmp_path / "a.mp4", map(made, range(4)), Fraction(8))
+    assert len(seen) == 4
 
 
 @pytest.mark.parametrize("size", [(64, 48), (65, 48), (64, 49), (101, 75), (1, 1)])
