@@ -186,11 +186,14 @@ class _Decoder:
         self._frames: Decoded = iter(())
         # number of the frame that comes next; -1 if decoding has to begin
         self._next = -1
+        self._last: av.VideoFrame | None = None  # the one before it
         # whether decoding began at a key frame, not at the first frame
         self._entered = False
 
     def read(self, number: int) -> av.VideoFrame:
         """Decode a frame, counted from 0; ClipError if it cannot be."""
+        if self._last and number == self._next - 1:
+            return self._last
         # deinterlacing looks at the frame before
         needed = max(0, number - 1) if self._make_whole else number
         key, first = self._index.key_before(needed)
@@ -213,6 +216,7 @@ class _Decoder:
         if self._make_whole:
             self._frames = self._make_whole(self._frames)
         self._next = frame
+        self._last = None
         self._entered = key is not None
 
     def _distrust(self) -> None:
@@ -223,7 +227,6 @@ class _Decoder:
     def _advance(self, number: int) -> av.VideoFrame:
         """Decode up to a frame; LookupError if a time stamp shows that decoding began
         elsewhere."""
-        frame = None
         while self._next <= number:
             frame = next(self._frames, None)
             if frame is None:
@@ -238,8 +241,9 @@ class _Decoder:
                     raise LookupError("a frame has another time stamp than its packet")
                 self._distrust()
             self._next += 1
-        assert frame is not None
-        return frame
+            self._last = frame
+        assert self._last is not None
+        return self._last
 
 
 def _deinterlaced(frames: Decoded, *, marked: bool) -> Decoded:

@@ -33,7 +33,7 @@ class Carrier:
             # With a place of its own: a run reads others of its frames in between.
             part = clip.start, clip.stride, len(clip)
             clip = VideoClip(clip.path, *part, deinterlace=clip.deinterlace)
-        self._frame = lru_cache(1)(frames_of(clip).__getitem__)
+        self._frame = frames_of(clip).__getitem__
         self._carried = lru_cache(_KEPT)(self._packed)
 
     def mask(self, layer: MaskLayer, frame: int) -> Mask:
