@@ -40,7 +40,7 @@ class Pass(NamedTuple):
 
 
 def changed_by(
-    keys: Iterable[int], corrected: Iterable[int], count: int
+    keys: Collection[int], corrected: Iterable[int], count: int
 ) -> list[range]:
     """Return the frames of a region that corrections change, in order and apart from
     each other.
@@ -49,7 +49,6 @@ def changed_by(
     from the key frame before it to the key frame after it, both included; to the end of
     the clip where there is none.
     """
-    keys = set(keys)
     parts = []
     for frame in corrected:
         first = max((key for key in keys if key < frame), default=0)

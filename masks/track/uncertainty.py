@@ -3,7 +3,7 @@ words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 DOUBTFUL = 0.5  # confidence below which a frame is pointed out
@@ -55,13 +55,12 @@ def doubts(confidence: Mapping[int, float], count: int) -> list[UncertainSpan]:
     return spans
 
 
-def in_words(spans: Iterable[UncertainSpan], first: int = 0) -> str:
+def in_words(spans: Sequence[UncertainSpan], first: int = 0) -> str:
     """Say the stretches: "lost in frames 120-143 and 160, doubtful in frames 90-96".
 
     What is lost comes first; of many stretches of a kind, the longest are named. Empty
     where there are none. `first` is the number of the first frame as people count.
     """
-    spans = list(spans)
     said = []
     for kind in ("lost", "doubtful"):
         of_kind = [span for span in spans if span.kind == kind]
