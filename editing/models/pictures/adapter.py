@@ -24,15 +24,10 @@ from regrain.editing.models.backbone import Backbone, misfit
 from regrain.editing.models.files.location import PictureSpec
 from regrain.editing.models.pictures.encoder import Pair, PictureEncoder
 from regrain.editing.models.pictures.picture_file import FIELD, PictureFile
+from regrain.editing.models.pictures.picture_heads import of_reader
 from regrain.editing.models.weights.tensors import identity_of
 from regrain.editing.storage.by_name import Weights
 
-# InstantStyle, Wang et al. 2024, arXiv:2404.02733: the blocks of SDXL that carry looks
-# and places.
-_BLOCKS = {
-    "style": "up_blocks.0.attentions.1.",
-    "layout": "down_blocks.2.attentions.1.",
-}
 _PALETTE = 128  # pixels a side of what colours are read from
 Half = Literal["uncond", "cond"]
 KeysValues = tuple[Tensor, Tensor]
@@ -141,12 +136,7 @@ def load_pictures(
 
     tensors = file.read()
     weights = _by_layer(file, tensors, backbone)
-    start = "image_proj."
-    reader = {
-        name.removeprefix(start): weight
-        for name, weight in tensors.items()
-        if name.startswith(start)
-    }
+    reader = of_reader(tensors)
     encoder = PictureEncoder(file, reader, backbone.device, backbone.dtype)
     seen = []
     warnings: list[str] = []

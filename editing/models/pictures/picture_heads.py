@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from regrain.editing.errors import ModelError, shorten
 from regrain.editing.media.lazy_frames import Numbers
 
+T = TypeVar("T")
 FIELD = "picture_adapter"
 ENCODER = "image_encoder"
 # The width of the text of models that published adapters are made for: Stable Diffusion
@@ -60,17 +61,23 @@ class Head(NamedTuple):
         return "projection_dim" if self.kind == "plain" else "hidden_size"
 
 
+def of_reader(facts: Mapping[str, T]) -> dict[str, T]:
+    """Return facts of the weights that make tokens of a picture, by their names in
+    what reads it, from those of all weights of an adapter."""
+    return {
+        name.removeprefix(_OWN): fact
+        for name, fact in facts.items()
+        if name.startswith(_OWN)
+    }
+
+
 def read_head(id: str, shapes: Mapping[str, Numbers]) -> Head:
     """Recognise an adapter by the names and shapes of its weights.
 
     Raises:
         ModelError: It is none, or of a kind that is not supported.
     """
-    own = {
-        name.removeprefix(_OWN): shapes[name]
-        for name in shapes
-        if name.startswith(_OWN)
-    }
+    own = of_reader(shapes)
     if "perceiver_resampler.proj_in.weight" in own or own.keys() >= {
         "norm.weight",
         "proj.0.weight",
