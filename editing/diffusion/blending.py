@@ -82,7 +82,7 @@ def mask_from_attention(
 def matte(
     inside: Mask,
     feather: float,
-    opacity: Matte | None = None,
+    opacity: Matte | None,
 ) -> Matte:
     """Return how much of the edit a frame shows, 0..1: all inside a mask, nothing from
     `feather` pixels outside it, and a linear fade between.

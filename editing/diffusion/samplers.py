@@ -130,7 +130,7 @@ class Sampling:
             whole = _whole(schedule, sampler, steps)
             self.steps = tuple(late_steps(whole, strength))
 
-    def noised(self, source: Latents, noise: Latents, pure: bool = False) -> Latents:
+    def noised(self, source: Latents, noise: Latents, pure: bool) -> Latents:
         """Return clean latents at the level where the first step starts: as they are if
         there is none, with `pure` the noise alone, which Euler takes as strong as at
         that level, as diffusers does."""

@@ -62,7 +62,7 @@ def fill_between(
     edited: UInt8[np.ndarray, "keys height width 3"] | LazyFrames,
     keys: Sequence[int],
     read: Read,
-    method: FlowMethod = "auto",
+    method: FlowMethod,
     *,
     labels: ReadLabels | None = None,
 ) -> Iterator[Rgb]:

@@ -206,7 +206,7 @@ def invert_cached(
     /,
     *,
     total: int | None = None,
-    preview_every: int = 0,
+    preview_every: int,
     **facts: object,
 ) -> Steps[list[FrameLatents]]:
     """Run `ddim_invert`, once for each clip, model and facts; anchors are pinned.
