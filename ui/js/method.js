@@ -11,8 +11,8 @@ export function mount(element, props, trigger, watch) {
   const label = make("label", "rg-method-label", "Method", pick);
   const said = make("p", "rg-method-say");
   const uses = make("ul", "rg-uses");
-  /** @param {import("./types").MethodView["uses"][number]} use */
-  const makeUse = ({ name }) => make("li", {}, icon("yes"), make("span", {}, name));
+  /** @param {string} name */
+  const makeUse = (name) => make("li", {}, icon("yes"), make("span", {}, name));
   const changes = make("section", { className: "rg-changes", role: "group", ariaLabel: "What changes?" });
   element.replaceChildren(make("div", "rg-method", changes, label, said, uses));
   /** @type {Record<string, string>} */
@@ -75,8 +75,7 @@ export function mount(element, props, trigger, watch) {
     said.textContent = lacks[value.chosen] ?? chosen.say;
     said.classList.toggle("rg-alarm", Boolean(lacks[value.chosen]));
     said.title = chosen.paper;
-    const used = chosen.uses.filter((one) => one.used);
-    uses.replaceChildren(...used.map(makeUse));
+    uses.replaceChildren(...chosen.uses.map(makeUse));
     hub.method = chosen;
     draw();
   });

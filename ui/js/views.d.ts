@@ -449,15 +449,10 @@ export interface MethodView {
   source_prompt: boolean;
   several: boolean;
   binds: boolean;
-  uses: MethodInput[];
+  /** Names of its inputs */
+  uses: string[];
   /** Names of what it changes well */
   changes: string[];
-}
-
-/** An input, and whether a method uses it. */
-export interface MethodInput {
-  name: string;
-  used: boolean;
 }
 
 /** A sentence. */

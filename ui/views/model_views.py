@@ -37,7 +37,6 @@ from regrain.ui.views.shown import (
     HubView,
     ListingView,
     LossesView,
-    MethodInput,
     MethodsView,
     MethodView,
     NoticeView,
@@ -159,7 +158,7 @@ def choice(chosen: str, lacks: Mapping[str, str] | None = None) -> MethodsView:
             source_prompt=does.source_prompt,
             several=does.several,
             binds=binds,
-            uses=[MethodInput(*each) for each in inputs.items()],
+            uses=[title for title, used in inputs.items() if used],
             changes=[*method.changes],
         )
         shown.append(described)

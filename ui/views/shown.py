@@ -488,15 +488,8 @@ class MethodView(View):
     source_prompt: bool
     several: bool
     binds: bool
-    uses: list[MethodInput]
+    uses: list[str]  # names of its inputs
     changes: list[str]  # names of what it changes well
-
-
-class MethodInput(View):
-    """An input, and whether a method uses it."""
-
-    name: str
-    used: bool
 
 
 class NoticeView(View):
