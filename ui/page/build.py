@@ -255,15 +255,17 @@ def _wire_checks(checking: CheckHandlers, changes: Sequence[Dependency]) -> None
     # Every change asks for the one event that looks. Of several looks at once, each
     # with the page's values at its time, an older one may answer last; of one event the
     # next waits for the answer.
-    ask: How = {
-        "fn": None,
-        "js": _ASK_TO_LOOK,
-        **IN_ORDER,
-    }
     for listen in (p.cards.prompts, *(change.then for change in changes)):
-        listen(**ask)
-    how: How = {"trigger_mode": "always_last", "queue": False, **QUIET}
-    _on(p.checks.look, checking.look, [p.cards, *p.fields], **how)
+        listen(None, js=_ASK_TO_LOOK, **IN_ORDER)
+    given = [p.cards, *p.fields]
+    _on(
+        p.checks.look,
+        checking.look,
+        given,
+        **QUIET,
+        trigger_mode="always_last",
+        queue=False,
+    )
 
 
 def _wire_tuning(tuning: TuningHandlers, changes: list[Dependency]) -> None:

@@ -100,15 +100,15 @@ def load_checker(folder: Path) -> Any:
         StableDiffusionSafetyChecker,
     )
 
-    how: dict[str, Any] = {
-        "use_safetensors": True,
-        "local_files_only": True,
-        "output_loading_info": True,
-    }
     load: Any = StableDiffusionSafetyChecker.from_pretrained
     quieten("transformers")
     with boundary("model", _BROKEN, ModelError), LOADING:
-        checker, loading = load(folder, **how)
+        checker, loading = load(
+            folder,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
     # Random weights would pass everything, as NaN would.
     check_read(loading["missing_keys"], FOLDER)
     check_finite(checker, FOLDER)

@@ -80,10 +80,11 @@ def remove_point(
     Returns:
         Whether a mask was found.
     """
-    key = session.state.layer(label).keys.get(frame, Key())
+    layer = session.state.layer(label)
+    key = layer.keys.get(frame, Key())
     points = tuple(point for point in key.points if point[:2] != at)
     key = replace(key, points=points)
-    layer = _found(session, session.state.layer(label), frame, key, None, segment)
+    layer = _found(session, layer, frame, key, None, segment)
     return _commit(session, label, frame, layer)
 
 
@@ -97,13 +98,13 @@ def add_box(
     Returns:
         Whether something was found.
     """
-    key = session.state.layer(label).keys.get(frame, Key())
-    points = []
-    for x, y, inside in key.points:
-        if not inside or _within(box, (x, y)):
-            points.append((x, y, inside))
-    key = replace(key, points=tuple(points), box=box)
-    layer = _found(session, session.state.layer(label), frame, key, None, segment)
+    layer = session.state.layer(label)
+    key = layer.keys.get(frame, Key())
+    points = tuple(
+        point for point in key.points if not point[2] or _within(box, point[:2])
+    )
+    key = replace(key, points=points, box=box)
+    layer = _found(session, layer, frame, key, None, segment)
     return _commit(session, label, frame, layer)
 
 
@@ -255,8 +256,7 @@ def _segmented(
 ) -> Mask:
     """Find a mask by the points and the box of a key frame, and by what it was."""
     clicks = np.array(key.points, np.float32).reshape(-1, 3)
-    how: dict[str, Any] = {}
-    how["previous"] = before if before.any() else None
+    how: dict[str, Any] = {"previous": before if before.any() else None}
     if key.box:
         how["box"] = key.box
     if by == CUTS:

@@ -140,12 +140,14 @@ class Tracker:
         self, clip: Clip, passes: list[Pass], tracker: str
     ) -> Iterator[tuple[Pass, Tracked]]:
         for part in passes:
-            how = {
-                "start": part.frames.start,
-                "stop": part.frames.stop,
-                "tracker": tracker,
-            }
-            with closing(self.propagate(clip, part.keys, **how)) as frames:  # type: ignore[type-var]
+            frames = self.propagate(
+                clip,
+                part.keys,
+                start=part.frames.start,
+                stop=part.frames.stop,
+                tracker=tracker,
+            )
+            with closing(frames):  # type: ignore[type-var]
                 for tracked in frames:
                     yield part, tracked
 
