@@ -74,10 +74,10 @@ class Media:
         return clip
 
     @contextmanager
-    def opening(self, page: str, name: str = "") -> Iterator[Path]:
+    def opening(self, page: str) -> Iterator[Path]:
         """Yield a folder as `new_clip` makes it, which goes again where an error ends the
         block."""
-        folder = self.new_clip(page, name)
+        folder = self.new_clip(page)
         try:
             yield folder
         except BaseException:

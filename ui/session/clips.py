@@ -149,11 +149,10 @@ def prepare(
         ClipError: Its frames are too small to follow motion in.
     """
     clip = request.clip
-    width, height = clip.size
     if min(clip.size) < LEAST_SIDE:
         raise ClipError(
             "clip",
-            f"Frames are {width}x{height}, but need {LEAST_SIDE} per side. Scale it up.",
+            f"Frames are {_by(clip.size)}, but need {LEAST_SIDE} per side. Scale it up.",
         )
     width, height = size = _shown_size(clip.size, side)
     folder.mkdir(parents=True, exist_ok=True)
@@ -224,11 +223,10 @@ def open_upload(
     if is_archive(file):
         return _open_zip(file, folder, any_size)
     whole = VideoClip(file)
-    width, height = whole.size
     if max(whole.size) > MAX_SOURCE_SIDE and not any_size:
         raise ClipError(
             "clip",
-            f"{width}x{height} pixels are too many for a visitor of this server. Scale "
+            f"{_by(whole.size)} pixels are too many for a visitor of this server. Scale "
             f"it to at most {MAX_SOURCE_SIDE} per side, or run Regrain on your machine.",
         )
     notes = []
