@@ -45,7 +45,7 @@ from regrain.editing.boundary import boundary
 from regrain.editing.cli.commands import parse_settings
 from regrain.editing.errors import EditingError, RequestError, shorten
 from regrain.editing.media.clip import resize
-from regrain.editing.media.labels import read_labels
+from regrain.editing.media.mask_files import read_labels
 from regrain.editing.models.backbone import Backbone
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.storage.memory import peak_memory

@@ -30,7 +30,7 @@ from regrain.editing.cli.commands import (
     warn,
 )
 from regrain.editing.errors import ModelError, RequestError, shorten
-from regrain.editing.media.labels import read_labels
+from regrain.editing.media.mask_files import read_labels
 from regrain.editing.media.reading import open_clip
 from regrain.editing.models.adapters import (
     Adapter,

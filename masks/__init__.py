@@ -9,12 +9,11 @@ from regrain.public import public
 
 if TYPE_CHECKING:
     from regrain.editing.media.coco import write_rle as write_rle
-    from regrain.editing.media.labels import (
-        flatten as flatten,
+    from regrain.editing.media.labels import flatten as flatten, split as split
+    from regrain.editing.media.mask_files import (
         read_labels as read_labels,
         read_regions as read_regions,
         read_rle as read_rle,
-        split as split,
         write_labels as write_labels,
         write_regions as write_regions,
     )

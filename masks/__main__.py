@@ -24,8 +24,8 @@ from regrain.editing.cli.commands import (
 )
 from regrain.editing.errors import MaskError, RequestError, shorten
 from regrain.editing.media.clip import DRAWN, check_inside
-from regrain.editing.media.labels import read_labels
 from regrain.editing.media.lazy_frames import Texts
+from regrain.editing.media.mask_files import read_labels
 from regrain.editing.media.reading import open_clip
 from regrain.editing.storage.folders import check_apart
 from regrain.masks.io.files import (

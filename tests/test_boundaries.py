@@ -35,7 +35,7 @@ from transformers.utils import logging as transformers_logging
 from regrain.editing.__main__ import main
 from regrain.editing.cli.batch import edit_on_ray
 from regrain.editing.errors import EditingError
-from regrain.editing.media.labels import read_labels, read_regions
+from regrain.editing.media.mask_files import read_labels, read_regions
 from regrain.editing.media.reading import open_clip
 from regrain.editing.models.files.facts import facts_of
 from regrain.editing.models.files.hub import fetch, is_here

@@ -13,12 +13,7 @@ from jaxtyping import Float32
 
 from regrain.editing.errors import MaskError, RequestError, shorten, suggest
 from regrain.editing.media.clip import Clip, check_inside
-from regrain.editing.media.labels import (
-    Labels,
-    fade_inwards,
-    fill_labels,
-    grow_labels,
-)
+from regrain.editing.media.labels import Labels, fade_inwards, fill_labels, grow_labels
 from regrain.editing.media.lazy_frames import (
     AnyLabels,
     FrameSource,

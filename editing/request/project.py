@@ -21,13 +21,9 @@ from regrain.editing.boundary import AnyPath, boundary, given_path
 from regrain.editing.errors import ModelError, RequestError, from_validation, shorten
 from regrain.editing.media.clip import Clip
 from regrain.editing.media.images import ImageClip, read_picture
-from regrain.editing.media.labels import (
-    Labels,
-    read_labels,
-    write_labels,
-    write_regions,
-)
+from regrain.editing.media.labels import Labels
 from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.mask_files import read_labels, write_labels, write_regions
 from regrain.editing.media.reading import VideoClip, open_clip
 from regrain.editing.media.writing import write_lossless
 from regrain.editing.models.adapters import find_adapter

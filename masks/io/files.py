@@ -13,9 +13,9 @@ import numpy as np
 
 from regrain.editing.errors import MaskError, RequestError, shorten
 from regrain.editing.media.coco import WholeMasks, write_rle
-from regrain.editing.media.labels import (
+from regrain.editing.media.labels import flattened
+from regrain.editing.media.mask_files import (
     extent_of,
-    flattened,
     is_written,
     open_regions,
     write_labels,

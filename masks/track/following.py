@@ -15,7 +15,8 @@ from rich.progress import track as show
 
 from regrain.editing.errors import MaskError
 from regrain.editing.media.clip import Clip
-from regrain.editing.media.labels import Labels, write_frame
+from regrain.editing.media.labels import Labels
+from regrain.editing.media.mask_files import write_frame
 from regrain.masks.io.files import colors_of
 from regrain.masks.models.finders import CUTS
 from regrain.masks.models.sam import missing

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks.real_checkpoint import ClipScore, main, unchanged
 from regrain.editing import ArrayClip, EditRequest, Region
 from regrain.editing.attention.layers import Grid
-from regrain.editing.media.labels import write_labels
+from regrain.editing.media.mask_files import write_labels
 from regrain.editing.media.writing import write_video
 from regrain.editing.methods.videograin import lay_out
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from regrain.editing.media.labels import write_regions
+from regrain.editing.media.mask_files import write_regions
 from regrain.editing.params.registry import METHODS
 from tests.hostile import base
 from tests.hostile.cases import Case, Expected

@@ -7,8 +7,8 @@ import pytest
 from commands import command
 
 from regrain.editing import ArrayClip
-from regrain.editing.media.labels import (
-    flatten,
+from regrain.editing.media.labels import flatten
+from regrain.editing.media.mask_files import (
     read_labels,
     read_regions,
     write_labels,

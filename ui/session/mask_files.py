@@ -12,14 +12,14 @@ from pathlib import Path
 from regrain.editing.boundary import boundary
 from regrain.editing.errors import MaskError, RequestError, shorten
 from regrain.editing.media.images import IMAGE_SUFFIXES, pictures_in
-from regrain.editing.media.labels import (
+from regrain.editing.media.labels import understood
+from regrain.editing.media.lazy_frames import Size
+from regrain.editing.media.mask_files import (
     check_names,
     extent_of,
     names_of,
     open_regions,
-    understood,
 )
-from regrain.editing.media.lazy_frames import Size
 from regrain.editing.request.project import FILE
 from regrain.editing.request.region import Region
 from regrain.editing.storage.folders import visible

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import cast
 
 from regrain.editing.errors import RequestError
-from regrain.editing.media.labels import Labels, mask_of, open_regions
+from regrain.editing.media.labels import Labels, mask_of
 from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.mask_files import open_regions
 from regrain.editing.models.files.location import BUILT_IN_MODEL
 from regrain.editing.request.boxes import check_focus, read_focus
 from regrain.masks.draw import pack_copy

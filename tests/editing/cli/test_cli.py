@@ -15,7 +15,7 @@ from safetensors.numpy import save
 from regrain.editing.__main__ import _follow, main
 from regrain.editing.errors import ResourceError
 from regrain.editing.media.clip import ColorTags
-from regrain.editing.media.labels import write_labels
+from regrain.editing.media.mask_files import write_labels
 from regrain.editing.media.writing import write_video
 from regrain.editing.recipe import events
 

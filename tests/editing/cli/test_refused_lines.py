@@ -21,7 +21,7 @@ from records import recorded
 
 from regrain.editing.__main__ import main as editing
 from regrain.editing.media.clip import ArrayClip
-from regrain.editing.media.labels import write_labels
+from regrain.editing.media.mask_files import write_labels
 from regrain.editing.media.writing import write_lossless, write_video
 from regrain.editing.storage.devices import VARIABLE
 from regrain.masks.__main__ import main as masks

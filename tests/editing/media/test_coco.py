@@ -10,7 +10,7 @@ from json_files import read_json
 
 from regrain.editing.errors import MaskError
 from regrain.editing.media.coco import runs, write_rle
-from regrain.editing.media.labels import names_of, read_regions
+from regrain.editing.media.mask_files import names_of, read_regions
 from regrain.editing.media.mask_pictures import FORMS
 
 RNG = np.random.default_rng(3)

@@ -9,13 +9,10 @@ from PIL import Image
 
 from regrain.editing.errors import MaskError
 from regrain.editing.media.coco import from_runs, runs, write_rle
-from regrain.editing.media.labels import (
-    Labels,
-    flatten,
-    grow_labels,
+from regrain.editing.media.labels import Labels, flatten, grow_labels, split
+from regrain.editing.media.mask_files import (
     read_labels,
     read_regions,
-    split,
     write_labels,
     write_regions,
 )

@@ -14,12 +14,10 @@ from PIL import Image, ImageColor
 from regrain.editing.errors import MaskError
 from regrain.editing.media.clip import ArrayClip
 from regrain.editing.media.coco import write_rle
-from regrain.editing.media.labels import (
-    Labels,
-    flatten,
+from regrain.editing.media.labels import Labels, flatten, understood
+from regrain.editing.media.mask_files import (
     open_regions,
     read_labels,
-    understood,
     write_labels,
     write_regions,
 )
@@ -300,7 +298,7 @@ def test_a_video_with_an_alpha_channel_is_no_mask(name, written, tmp_path):
 def test_later_frames_of_a_long_video_are_refused_when_they_are_read(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("regrain.editing.media.labels._LOOKED_AT", 2)
+    monkeypatch.setattr("regrain.editing.media.mask_files._LOOKED_AT", 2)
     known = rgb((LEFT, "#ffe11a"))
     frames = np.stack([known, rgb((LEFT, "#00ff00")), known])
     write_lossless(tmp_path / "a.mkv", ArrayClip(frames, Fraction(8)))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from regrain.editing import open_clip
 from regrain.editing.errors import MaskError
-from regrain.editing.media.labels import open_regions, read_labels
+from regrain.editing.media.mask_files import open_regions, read_labels
 from regrain.masks.io.video import write_mask_video
 from regrain.ui.session.mask_files import read_tracks
 

@@ -18,7 +18,7 @@ from regrain.editing import (
     RequestError,
     open_clip,
 )
-from regrain.editing.media.labels import write_labels, write_regions
+from regrain.editing.media.mask_files import write_labels, write_regions
 from regrain.editing.media.writing import write_video
 from regrain.editing.request.project import (
     FILE,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from regrain.editing.errors import MaskError
-from regrain.editing.media.labels import read_labels
 from regrain.editing.media.lazy_frames import LazyFrames
+from regrain.editing.media.mask_files import read_labels
 from regrain.editing.media.mask_pictures import palette
 from regrain.editing.media.reading import open_clip
 from regrain.masks.io.files import write_masks
