@@ -79,6 +79,7 @@ class VideoClip(Clip):
         self.stride = stride
         self.name = path.name
         index, facts = read_index(path)
+        self._index = index
         self._used = used_frames(index.count, start, stride, frames)
         name = shorten(path.name)
         first = first_frame(path)
@@ -144,6 +145,11 @@ class VideoClip(Clip):
                     self.warnings.append(self._damaged)
                 frames.append(self._upright(frame))
         return stack(frames, self.size)
+
+    def key_before(self, number: int) -> int:
+        """Return the last frame of the file, up to one of the clip, at which decoding
+        may begin."""
+        return self._index.key_before(self._used[number])[1]
 
     def _upright(self, frame: av.VideoFrame) -> Rgb:
         """Convert a frame to RGB as it is shown: turned, with square pixels."""

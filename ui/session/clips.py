@@ -299,12 +299,17 @@ def open_picture(file: Path, folder: Path) -> OpenedClip:
 
 
 def _write_strip(clip: VideoClip, path: Path) -> Path:
-    """Write small pictures of a clip, evenly spread, side by side."""
+    """Write small pictures of a whole file, about evenly spread, side by side: of key
+    frames where there are enough, since others are decoded after all from there on."""
     pictures = []
     size = _shown_size(clip.size)
+    before = -1
     for number in range(_STRIP_PICTURES):
         at = number * len(clip) // _STRIP_PICTURES
-        (frame,) = resize(clip.read(at, at + 1), size)
+        key = clip.key_before(at)
+        shown = key if key > before else at
+        before = at
+        (frame,) = resize(clip.read(shown, shown + 1), size)
         image = Image.fromarray(frame)
         fitted = ImageOps.fit(image, _STRIP_SIZE, Image.Resampling.BILINEAR)
         pictures.append(np.asarray(fitted))

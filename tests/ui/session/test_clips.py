@@ -22,8 +22,10 @@ from regrain.editing import (
     Region,
     RequestError,
 )
+from regrain.editing.media import reading
 from regrain.editing.media.clip import ColorTags
 from regrain.editing.media.images import FRAME_SUFFIXES
+from regrain.editing.media.index import decode
 from regrain.editing.media.reading import VideoClip
 from regrain.editing.media.writing import write_video
 from regrain.masks.draw import unpack
@@ -79,6 +81,27 @@ def test_a_short_clip_is_taken_whole_and_its_frames_are_kept(upload, clip):
     assert opened.source.stat().st_size > 500
     with Image.open(opened.strip) as strip:
         assert strip.size == (12 * 96, 72)
+
+
+@pytest.mark.parametrize(("group", "decoded"), [(5, 12), (96, 89)])
+def test_a_strip_shows_key_frames_where_there_are_enough(
+    tmp_path, monkeypatch, group, decoded
+):
+    """Others take all that is decoded before them."""
+    file = write_clip(tmp_path / "a.mp4", moving(96), g=str(group), bf="0")
+    whole = VideoClip(file)
+    seen = []
+
+    def counted(*given):
+        for frame in decode(*given):
+            seen.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(reading, "decode", counted)
+    with Image.open(clips._write_strip(whole, tmp_path / "strip.jpg")) as strip:
+        pictures = np.split(np.asarray(strip), 12, axis=1)
+    assert len(seen) == decoded
+    assert len({picture.tobytes() for picture in pictures}) == 12
 
 
 def test_the_shown_video_has_the_times_of_the_clip(tmp_path):
