@@ -79,7 +79,6 @@ class VideoClip(Clip):
         self.stride = stride
         self.name = path.name
         index, facts = read_index(path)
-        self._index = index
         self._used = used_frames(index.count, start, stride, frames)
         name = shorten(path.name)
         first = first_frame(path)
@@ -149,7 +148,7 @@ class VideoClip(Clip):
     def key_before(self, number: int) -> int:
         """Return the last frame of the file, up to one of the clip, at which decoding
         may begin."""
-        return self._index.key_before(self._used[number])[1]
+        return self._decoder.index.key_before(self._used[number])[1]
 
     def _upright(self, frame: av.VideoFrame) -> Rgb:
         """Convert a frame to RGB as it is shown: turned, with square pixels."""
@@ -181,6 +180,9 @@ class _Decoder:
     Frames decoded from a key frame on must have the time stamps of the index. Where
     they do not, frames are counted from the first one, which is exact in every
     container.
+
+    Attributes:
+        index: Of the file, as far as it is trusted.
     """
 
     def __init__(
@@ -188,7 +190,7 @@ class _Decoder:
     ) -> None:
         self._path = path
         self._make_whole = make_whole  # deinterlaces
-        self._index = index
+        self.index = index
         self._frames: Decoded = iter(())
         # number of the frame that comes next; -1 if decoding has to begin
         self._next = -1
@@ -202,7 +204,7 @@ class _Decoder:
             return self._last
         # deinterlacing looks at the frame before
         needed = max(0, number - 1) if self._make_whole else number
-        key, first = self._index.key_before(needed)
+        key, first = self.index.key_before(needed)
         # a frame at or after the key frame may come next
         if not first <= self._next <= number:
             self._enter(key, first)
@@ -228,7 +230,7 @@ class _Decoder:
     def _distrust(self) -> None:
         """Count frames from now on: the time stamps of the index do not identify
         them."""
-        self._index = replace(self._index, pts=())
+        self.index = replace(self.index, pts=())
 
     def _advance(self, number: int) -> av.VideoFrame:
         """Decode up to a frame; LookupError if a time stamp shows that decoding began
@@ -242,7 +244,7 @@ class _Decoder:
                     f"{shorten(self._path.name)} ends before frame {number}. Trim "
                     "or re-encode it.",
                 )
-            if self._index.pts and frame.pts != self._index.pts[self._next]:
+            if self.index.pts and frame.pts != self.index.pts[self._next]:
                 if self._entered:
                     raise LookupError("a frame has another time stamp than its packet")
                 self._distrust()
